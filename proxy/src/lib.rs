@@ -1,0 +1,2 @@
+//! Transparent Kafka proxy that measures what clients do.
+#![forbid(unsafe_code)]

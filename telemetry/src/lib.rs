@@ -1,0 +1,2 @@
+//! Observations to series to OTLP and Prometheus.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Real brokers, real clients, a real collector.
+#![forbid(unsafe_code)]
