@@ -414,7 +414,13 @@ pub struct TopicMetadata<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeIds<'a>(pub(crate) &'a [u8]);
 
-impl NodeIds<'_> {
+impl<'a> NodeIds<'a> {
+    /// Reads `bytes` as big-endian 32-bit numbers; a rest of less than four bytes is not looked at.
+    #[must_use]
+    pub const fn from_wire(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn len(&self) -> usize {
