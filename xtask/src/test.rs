@@ -1,0 +1,113 @@
+//! `cargo xtask test`: set-up, then every test of every crate, and one line at the end that adds them all up.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::setup::{self, Group};
+use crate::workspace;
+
+/// Run every test, real Kafka and real clients included; does its own set-up.
+///
+/// A test that cannot run on this machine is ignored, with the reason beside its name; with CI=true in the
+/// environment that is a failure. The first run takes about half an hour on two cores, most of it for compiling. To
+/// run a part: `cargo xtask test broker`, or one crate's: `cargo test -p kafkascope-protocol`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Run only tests with this in their name
+    filter: Option<String>,
+    /// Take what is there: no downloads, nothing built for the tests beforehand
+    #[arg(long)]
+    no_setup: bool,
+}
+
+/// What the runners counted.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sum {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let started = Instant::now();
+    let mut sum = Sum::default();
+    if !args.no_setup {
+        println!("==> set-up");
+        let groups = [Group::System, Group::Kafka, Group::Archives, Group::Collector, Group::Clients];
+        let groups = groups.into_iter().filter(|&group| !(group == Group::Archives && workspace::is_ci()));
+        setup::provide(&groups.collect::<Vec<_>>())?;
+        println!("    set-up: {:.0} s", started.elapsed().as_secs_f64());
+    }
+    let mut build = workspace::cargo();
+    build.args(["test", "--workspace", "--no-run"]);
+    crate::step::openly("cargo test --no-run", &mut build)?;
+    let mut tests = workspace::cargo();
+    tests.args(["test", "--workspace", "--no-fail-fast"]).args(&args.filter);
+    let mut ignored = Vec::new();
+    if !count("cargo test", &mut tests, &mut sum, &mut ignored)? && sum.failed == 0 {
+        sum.failed += 1;
+        println!("cargo test failed, but no test did: see above");
+    }
+    if workspace::is_ci() && sum.ignored > 0 {
+        println!("In CI every test must run. Ignored were:\n    {}", ignored.join("\n    "));
+        sum.failed += sum.ignored;
+        sum.ignored = 0;
+    }
+    println!("==> all tests: {:.0} s", started.elapsed().as_secs_f64());
+    println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.ignored);
+    Ok(if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs test binaries, shows what they print, and adds up what they count.
+fn count(title: &str, command: &mut Command, sum: &mut Sum, ignored: &mut Vec<String>) -> Result<bool> {
+    println!("==> {title}");
+    let started = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let output = child.stdout.take().context("no standard output")?;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        if let Some(result) = line.strip_prefix("test result: ") {
+            sum.add(result);
+        } else if line.starts_with("test ") && line.contains("... ignored") {
+            ignored.push(line.into_owned());
+        }
+    }
+    let status = child.wait()?;
+    println!("    {title}: {:.0} s", started.elapsed().as_secs_f64());
+    Ok(status.success())
+}
+
+impl Sum {
+    /// Adds `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s`.
+    fn add(&mut self, result: &str) {
+        for part in result.split([';', '.']) {
+            let mut words = part.split_whitespace();
+            let (Some(Ok(number)), Some(what)) = (words.next().map(str::parse::<u64>), words.next()) else { continue };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_up_the_results_of_several_runners() {
+        let mut sum = Sum::default();
+        sum.add("ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s");
+        sum.add("FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 12.30s");
+        assert_eq!(sum, Sum { passed: 13, failed: 2, ignored: 1 });
+    }
+}
