@@ -1,2 +1,43 @@
 //! Observations to series to OTLP and Prometheus.
+//!
+//! ```text
+//! Observation --Recorder--> Shard (a worker's) --Delta--> Registry (the process's) --Snapshot--> otlp, prometheus, clients
+//! ```
+//!
+//! A [`Recorder`] turns what the decoder sees on one connection into additions to plain integers of its worker's
+//! [`Shard`]. What changed is handed over as a [`Delta`] to the [`Registry`], which keeps the totals. The [`Dictionary`]
+//! makes sure that equal names are one thing in all of them, and that there are not too many. All metrics stand in one
+//! [table](metric::TABLE).
+//!
+//! Nothing here knows of sockets, and nothing that records can wait or fail.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod attribute;
+mod cap;
+pub mod clients;
+mod dictionary;
+pub mod histogram;
+mod labels;
+pub mod metric;
+mod recorder;
+mod registry;
+mod resource;
+mod series;
+mod settings;
+mod shard;
+mod snapshot;
+mod span;
+mod topic;
+
+pub use attribute::{Attribute, Scalar, Value as AttributeValue};
+pub use cap::{Cap, Dimension, InvalidCap};
+pub use dictionary::{Broker, Client, Dictionary, Topic};
+pub use recorder::{CloseReason, ConnectionInfo, Recorder, RecorderSink};
+pub use registry::{RefusalReason, Registry, Signal};
+pub use resource::{InvalidResource, Resource};
+pub use series::Series;
+pub use settings::{Caps, ClientKey, Expiry, InvalidExpiry, InvalidRatio, SampleRatio, Settings};
+pub use shard::{Delta, Shard};
+pub use snapshot::{Gone, Point, Snapshot, Value};
+pub use span::Span;

@@ -1,0 +1,199 @@
+//! Attribute keys and values: what tells the series of a metric apart.
+//!
+//! Values that come from the network are interned by the [`Dictionary`](crate::Dictionary) before they get here, so a
+//! value is a pointer, and its text is bounded.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::dictionary::{Broker, Client, Topic};
+
+/// Longest text of a value that comes from the network, in bytes.
+pub(crate) const TEXT_LIMIT: usize = 128;
+
+/// The value of a null or empty name.
+pub(crate) const NONE: &str = "(none)";
+
+/// What a value over a cap is folded into.
+pub(crate) const OTHER: &str = "other";
+
+/// The key of an attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Attribute {
+    /// Client id.
+    ClientId,
+    /// The client's host.
+    PeerAddress,
+    /// Topic.
+    Topic,
+    /// Cluster that a route stands before.
+    Cluster,
+    /// Host of the broker behind the proxy.
+    ServerAddress,
+    /// Its port.
+    ServerPort,
+    /// Its node id.
+    BrokerId,
+    /// API, consumers' and followers' fetches told apart.
+    Api,
+    /// Version of the API.
+    ApiVersion,
+    /// Kafka's name of an error; absent on success.
+    Error,
+    /// Why a fetch took its time.
+    FetchWait,
+    /// Part of a request's duration.
+    Segment,
+    /// Acknowledgement that a producer asks for.
+    Acks,
+    /// Compression of a batch.
+    Codec,
+    /// `in` from the client to the broker, `out` the other way.
+    Direction,
+    /// Why something happened.
+    Reason,
+    /// Which cap folded a value.
+    Dimension,
+    /// What was exported.
+    Signal,
+}
+
+impl Attribute {
+    /// Its name in OTLP.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientId => "messaging.client.id",
+            Self::PeerAddress => "network.peer.address",
+            Self::Topic => "messaging.destination.name",
+            Self::Cluster => "messaging.kafka.cluster.id",
+            Self::ServerAddress => "server.address",
+            Self::ServerPort => "server.port",
+            Self::BrokerId => "kafkascope.broker.id",
+            Self::Api => "kafka.api",
+            Self::ApiVersion => "kafka.api.version",
+            Self::Error => "error.type",
+            Self::FetchWait => "kafkascope.fetch.wait",
+            Self::Segment => "kafkascope.segment",
+            Self::Acks => "kafkascope.acks",
+            Self::Codec => "kafkascope.codec",
+            Self::Direction => "direction",
+            Self::Reason => "reason",
+            Self::Dimension => "dimension",
+            Self::Signal => "signal",
+        }
+    }
+}
+
+/// The value of an attribute.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// One of a closed set.
+    Static(&'static str),
+    /// A number.
+    Integer(i64),
+    /// A name that was interned.
+    Text(Arc<str>),
+    /// The id of a client.
+    ClientId(Arc<Client>),
+    /// The address of a client.
+    PeerAddress(Arc<Client>),
+    /// Host of a broker.
+    ServerAddress(Arc<Broker>),
+    /// A topic whose label stands.
+    Topic(Arc<Topic>),
+    /// A topic that is only known by its id yet.
+    AwaitedTopic(Arc<Topic>),
+}
+
+impl Value {
+    /// What is exported.
+    #[must_use]
+    pub fn scalar(&self) -> Scalar<'_> {
+        match self {
+            Self::Static(text) => Scalar::Text(text),
+            Self::Integer(number) => Scalar::Integer(*number),
+            Self::Text(text) => Scalar::Text(text),
+            Self::ClientId(client) => Scalar::Text(client.id()),
+            Self::PeerAddress(client) => Scalar::Text(client.address()),
+            Self::ServerAddress(broker) => Scalar::Text(broker.address()),
+            Self::Topic(topic) | Self::AwaitedTopic(topic) => Scalar::Text(topic.label()),
+        }
+    }
+
+    /// A topic, as far as its name is known at this moment.
+    pub(crate) fn topic(topic: &Arc<Topic>) -> Self {
+        if topic.is_settled() { Self::Topic(topic.clone()) } else { Self::AwaitedTopic(topic.clone()) }
+    }
+
+    /// The topic, when its name was not known.
+    pub(crate) fn awaited(&self) -> Option<&Arc<Topic>> {
+        match self {
+            Self::AwaitedTopic(topic) => Some(topic),
+            _ => None,
+        }
+    }
+}
+
+/// A value as it is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scalar<'a> {
+    /// Text.
+    Text(&'a str),
+    /// A number.
+    Integer(i64),
+}
+
+impl std::fmt::Display for Scalar<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// A name from the wire as text: `(none)` when null or empty, else UTF-8 with replacement characters, at most
+/// [`TEXT_LIMIT`] bytes.
+pub(crate) fn text(bytes: Option<&[u8]>) -> String {
+    let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return NONE.to_owned() };
+    // Whatever the input holds, its head fills the limit; the three bytes more keep the last character whole.
+    let head = bytes.get(..TEXT_LIMIT + 3).unwrap_or(bytes);
+    let mut text = String::from_utf8_lossy(head).into_owned();
+    let mut end = text.len().min(TEXT_LIMIT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// An address as text; an IPv4 client of an IPv6 socket keeps its IPv4 address.
+pub(crate) fn address(ip: IpAddr) -> String {
+    ip.to_canonical().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_and_empty_names_are_the_value_none() {
+        assert_eq!(text(None), "(none)");
+        assert_eq!(text(Some(b"")), "(none)");
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_are_replaced_and_bounded() {
+        assert_eq!(text(Some(b"a\xffb")), "a\u{fffd}b");
+        assert!(text(Some(&[0xff; 4096])).len() <= TEXT_LIMIT);
+        assert_eq!(text(Some("é".repeat(100).as_bytes())).len(), TEXT_LIMIT);
+        assert_eq!(text(Some("aé".repeat(100).as_bytes())), "aé".repeat(42) + "a");
+    }
+
+    #[test]
+    fn an_ipv4_client_of_an_ipv6_listener_has_its_ipv4_address() {
+        assert_eq!(address("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1");
+        assert_eq!(address("2001:db8::1".parse().unwrap()), "2001:db8::1");
+    }
+}

@@ -1,0 +1,412 @@
+//! Values and series that live, process-wide.
+//!
+//! A worker comes here when it meets something new: a client, a topic, a series. What it gets is a pointer that it keeps;
+//! recording never comes here. An entry lives as long as a connection, a worker's shard or a series of the registry holds
+//! it, so an idle one goes when its series expire. Each dimension has a cap; what is new above it becomes `other`, and is
+//! counted.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::RandomState;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use hashbrown::HashTable;
+use kafkascope_protocol::{ApiKey, ErrorCode, Timestamp, TopicId};
+
+use crate::attribute::{self, Attribute, OTHER, Value};
+use crate::cap::{Account, Dimension, Live};
+use crate::metric::Metric;
+use crate::series::{self, Attributes, Series};
+use crate::settings::{ClientKey, Settings};
+pub use crate::topic::Topic;
+
+/// Highest version number that is a value of its own: far above Kafka's highest (18 in 4.3), far below what a hostile
+/// client could make up.
+const HIGHEST_VERSION: i16 = 63;
+
+/// Interns what is new. One a process, shared by all workers.
+#[derive(Debug)]
+pub struct Dictionary {
+    settings: Settings,
+    names: Mutex<Names>,
+    series: Mutex<HashTable<(u64, Weak<Series>)>>,
+    hasher: RandomState,
+    next_series: AtomicU64,
+    next_value: AtomicU32,
+    accounts: [Account; Dimension::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    clients: HashMap<(Box<str>, Option<IpAddr>), Weak<Client>>,
+    topics: HashMap<(Option<Arc<str>>, Box<str>), Weak<Topic>>,
+    topics_by_id: HashMap<(Option<Arc<str>>, TopicId), Weak<Topic>>,
+    topic_names: HashMap<(Option<Arc<str>>, TopicId), Arc<str>>,
+    /// The keys of `topic_names`, the oldest first.
+    topic_ids: VecDeque<(Option<Arc<str>>, TopicId)>,
+    unknown: HashSet<Arc<str>>,
+    other_client: Option<Arc<Client>>,
+    other_topic: Option<Arc<Topic>>,
+}
+
+/// A client: a client id and the host that uses it.
+#[derive(Debug)]
+pub struct Client {
+    number: u32,
+    id: Box<str>,
+    address: Box<str>,
+    software: Mutex<Option<Box<str>>>,
+    /// `None` for the one that stands for all above the cap.
+    live: Option<Live>,
+}
+
+impl Client {
+    /// Unique in the process, never used again.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// The client id, `(none)` when null or empty.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its host; empty when clients are told apart by id only.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// `name/version` as it last said of itself.
+    #[must_use]
+    pub fn software(&self) -> Option<String> {
+        lock(&self.software).as_deref().map(str::to_owned)
+    }
+
+    pub(crate) fn runs(&self, software: &str) {
+        // Whoever shares `other` says nothing of the others.
+        if self.live.is_some() {
+            *lock(&self.software) = Some(software.into());
+        }
+    }
+}
+
+/// A broker that a route leads to.
+#[derive(Debug)]
+pub struct Broker {
+    number: u32,
+    address: Box<str>,
+    port: u16,
+    id: Option<i32>,
+    cluster: Option<Arc<str>>,
+}
+
+impl Broker {
+    /// The broker at `address`:`port`, with its node id and the name of its cluster where they are known beforehand.
+    #[must_use]
+    pub fn new(address: &str, port: u16, id: Option<i32>, cluster: Option<&str>) -> Arc<Self> {
+        static NUMBERS: AtomicU32 = AtomicU32::new(1);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { number, address: address.into(), port, id, cluster: cluster.map(Into::into) })
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Host name or address as configured.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Node id.
+    #[must_use]
+    pub fn id(&self) -> Option<i32> {
+        self.id
+    }
+
+    /// Its cluster.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Arc<str>> {
+        self.cluster.as_ref()
+    }
+}
+
+impl Dictionary {
+    /// An empty dictionary.
+    #[must_use]
+    pub fn new(settings: Settings) -> Arc<Self> {
+        let caps = settings.caps;
+        let accounts = Dimension::ALL.map(|dimension| {
+            Account::new(match dimension {
+                Dimension::Client => caps.clients,
+                Dimension::Topic => caps.topics,
+                Dimension::TopicId => caps.topic_ids,
+                Dimension::Series => caps.series,
+                Dimension::Unknown => caps.unknown,
+            })
+        });
+        Arc::new(Self {
+            settings,
+            names: Mutex::default(),
+            series: Mutex::default(),
+            hasher: RandomState::new(),
+            next_series: AtomicU64::new(1),
+            next_value: AtomicU32::new(1),
+            accounts,
+        })
+    }
+
+    /// What it was made with.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn account(&self, dimension: Dimension) -> &Account {
+        &self.accounts[dimension as usize]
+    }
+
+    fn number(&self) -> u32 {
+        self.next_value.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The client that calls itself `id` at `peer`.
+    pub(crate) fn client(&self, id: Option<&[u8]>, peer: IpAddr) -> Arc<Client> {
+        let id = attribute::text(id).into_boxed_str();
+        let (address, text) = match self.settings.client_key {
+            ClientKey::IdAndAddress => (Some(peer), attribute::address(peer)),
+            ClientKey::Id => (None, String::new()),
+        };
+        let account = self.account(Dimension::Client);
+        let mut names = lock(&self.names);
+        let key = (id, address);
+        if let Some(client) = names.clients.get(&key).and_then(Weak::upgrade) {
+            return client;
+        }
+        let Some(live) = account.take() else { return self.other_client(&mut names) };
+        let client = Arc::new(Client {
+            number: self.number(),
+            id: key.0.clone(),
+            address: text.into(),
+            software: Mutex::default(),
+            live: Some(live),
+        });
+        forget_dead(&mut names.clients, account);
+        names.clients.insert(key, Arc::downgrade(&client));
+        client
+    }
+
+    fn other_client(&self, names: &mut Names) -> Arc<Client> {
+        let address = match self.settings.client_key {
+            ClientKey::IdAndAddress => OTHER,
+            ClientKey::Id => "",
+        };
+        let new = || {
+            let software = Mutex::default();
+            Arc::new(Client { number: self.number(), id: OTHER.into(), address: address.into(), software, live: None })
+        };
+        names.other_client.get_or_insert_with(new).clone()
+    }
+
+    /// The topic `name` of a cluster.
+    pub(crate) fn topic(&self, cluster: Option<&Arc<str>>, name: &[u8]) -> Arc<Topic> {
+        self.topic_of_text(&mut lock(&self.names), cluster, attribute::text(Some(name)).into())
+    }
+
+    /// The topic with the name of a settled one.
+    pub(crate) fn topic_of_label(&self, topic: &Topic) -> Arc<Topic> {
+        self.topic_of_text(&mut lock(&self.names), topic.cluster(), topic.label().into())
+    }
+
+    fn topic_of_text(&self, names: &mut Names, cluster: Option<&Arc<str>>, name: Box<str>) -> Arc<Topic> {
+        let key = (cluster.cloned(), name);
+        if let Some(topic) = names.topics.get(&key).and_then(Weak::upgrade) {
+            return topic;
+        }
+        let account = self.account(Dimension::Topic);
+        let Some(live) = account.take() else { return self.other_topic(names) };
+        let topic = Arc::new(Topic::named(self.number(), key.0.clone(), key.1.as_ref().into(), Some(live)));
+        forget_dead(&mut names.topics, account);
+        names.topics.insert(key, Arc::downgrade(&topic));
+        topic
+    }
+
+    fn other_topic(&self, names: &mut Names) -> Arc<Topic> {
+        let new = || Arc::new(Topic::named(self.number(), None, OTHER.into(), None));
+        names.other_topic.get_or_insert_with(new).clone()
+    }
+
+    /// `other` as the topic of what was not told apart in the first place.
+    pub(crate) fn overflow_topic(&self) -> Arc<Topic> {
+        self.account(Dimension::Topic).fold();
+        self.other_topic(&mut lock(&self.names))
+    }
+
+    /// The topic with the id `id`, under its name where that is known.
+    pub(crate) fn topic_by_id(&self, cluster: Option<&Arc<str>>, id: TopicId, now: Timestamp) -> Arc<Topic> {
+        let names = &mut *lock(&self.names);
+        let key = (cluster.cloned(), id);
+        // Once the series of an id are exported under it, they stay there, whatever is learned later.
+        if let Some(topic) = names.topics_by_id.get(&key).and_then(Weak::upgrade) {
+            return topic;
+        }
+        if let Some(name) = names.topic_names.get(&key) {
+            let name = name.as_ref().into();
+            return self.topic_of_text(names, cluster, name);
+        }
+        let account = self.account(Dimension::Topic);
+        let Some(live) = account.take() else { return self.other_topic(names) };
+        let topic = Arc::new(Topic::unnamed(self.number(), key.0.clone(), id, now, Some(live)));
+        forget_dead(&mut names.topics_by_id, account);
+        names.topics_by_id.insert(key, Arc::downgrade(&topic));
+        topic
+    }
+
+    /// A Metadata response says that the topic with the id `id` is called `name`.
+    pub(crate) fn learn_topic(&self, cluster: Option<&Arc<str>>, id: TopicId, name: &[u8]) {
+        if id.0 == [0; 16] || name.is_empty() {
+            return;
+        }
+        let names = &mut *lock(&self.names);
+        let key = (cluster.cloned(), id);
+        if names.topic_names.contains_key(&key) {
+            return;
+        }
+        let name: Arc<str> = attribute::text(Some(name)).into();
+        if let Some(topic) = names.topics_by_id.get(&key).and_then(Weak::upgrade) {
+            topic.name(&name);
+        }
+        let account = self.account(Dimension::TopicId);
+        if names.topic_ids.len() >= account.cap() {
+            account.fold();
+            if let Some(oldest) = names.topic_ids.pop_front() {
+                names.topic_names.remove(&oldest);
+            }
+        }
+        names.topic_ids.push_back(key.clone());
+        names.topic_names.insert(key, name);
+    }
+
+    /// The name of an API key, `unknown(N)` for one that no release of Kafka defines.
+    pub(crate) fn api(&self, key: ApiKey) -> Value {
+        match key.name() {
+            Some(name) => Value::Static(name),
+            None => self.unknown(key.0),
+        }
+    }
+
+    /// The name of an error, `unknown(N)` for one that no release of Kafka defines.
+    pub(crate) fn error(&self, code: ErrorCode) -> Value {
+        match code.name() {
+            Some(name) => Value::Static(name),
+            None => self.unknown(code.0),
+        }
+    }
+
+    /// A version, `other` if it is absurd.
+    pub(crate) fn version(&self, version: i16) -> Value {
+        if (0..=HIGHEST_VERSION).contains(&version) {
+            Value::Integer(version.into())
+        } else {
+            self.account(Dimension::Unknown).fold();
+            Value::Static(OTHER)
+        }
+    }
+
+    fn unknown(&self, number: i16) -> Value {
+        let text: Arc<str> = format!("unknown({number})").into();
+        let unknown = &mut lock(&self.names).unknown;
+        if let Some(known) = unknown.get(&text) {
+            return Value::Text(known.clone());
+        }
+        let account = self.account(Dimension::Unknown);
+        if unknown.len() >= account.cap() {
+            account.fold();
+            return Value::Static(OTHER);
+        }
+        unknown.insert(text.clone());
+        Value::Text(text)
+    }
+
+    /// The series of `metric` with `attributes`. When there are too many, that of the client and topic `other`, which
+    /// always finds its place: what remains are closed sets.
+    pub(crate) fn series(&self, metric: Metric, attributes: Attributes) -> Arc<Series> {
+        if let Some(series) = self.find(metric, &attributes) {
+            return series;
+        }
+        let account = self.account(Dimension::Series);
+        match account.take() {
+            Some(live) => self.insert(metric, attributes, Some(live)),
+            None => {
+                let attributes = self.folded(attributes);
+                self.find(metric, &attributes).unwrap_or_else(|| self.insert(metric, attributes, None))
+            }
+        }
+    }
+
+    /// A series of the process itself: never folded.
+    pub(crate) fn own_series(&self, metric: Metric, attributes: Attributes) -> Arc<Series> {
+        self.find(metric, &attributes).unwrap_or_else(|| self.insert(metric, attributes, None))
+    }
+
+    fn find(&self, metric: Metric, attributes: &Attributes) -> Option<Arc<Series>> {
+        let hash = series::hash(&self.hasher, metric, attributes);
+        let table = lock(&self.series);
+        let alive =
+            |(_, weak): &(u64, Weak<Series>)| weak.upgrade().is_some_and(|series| series.is(metric, attributes));
+        table.find(hash, alive).and_then(|(_, weak)| weak.upgrade())
+    }
+
+    fn insert(&self, metric: Metric, attributes: Attributes, live: Option<Live>) -> Arc<Series> {
+        let hash = series::hash(&self.hasher, metric, &attributes);
+        let mut table = lock(&self.series);
+        // Another worker may have come first.
+        let alive =
+            |(_, weak): &(u64, Weak<Series>)| weak.upgrade().is_some_and(|series| series.is(metric, &attributes));
+        if let Some(series) = table.find(hash, alive).and_then(|(_, weak)| weak.upgrade()) {
+            return series;
+        }
+        if table.len() > 2 * self.account(Dimension::Series).live() + 1024 {
+            table.retain(|(_, weak)| weak.strong_count() > 0);
+        }
+        let number = self.next_series.fetch_add(1, Ordering::Relaxed);
+        let series = Arc::new(Series::new(number, metric, attributes, live));
+        table.insert_unique(hash, (hash, Arc::downgrade(&series)), |(hash, _)| *hash);
+        series
+    }
+
+    fn folded(&self, attributes: Attributes) -> Attributes {
+        let names = &mut *lock(&self.names);
+        let client = self.other_client(names);
+        let topic = self.other_topic(names);
+        let folded = attributes.into_iter().map(|(key, value)| match key {
+            Attribute::ClientId => (key, Value::ClientId(client.clone())),
+            Attribute::PeerAddress => (key, Value::PeerAddress(client.clone())),
+            Attribute::Topic => (key, Value::Topic(topic.clone())),
+            _ => (key, value),
+        });
+        folded.collect()
+    }
+}
+
+/// Drops the keys of values that died, when they are more than those that live.
+fn forget_dead<K, V>(map: &mut HashMap<K, Weak<V>>, account: &Account) {
+    if map.len() > 2 * account.live() + 64 {
+        map.retain(|_, value| value.strong_count() > 0);
+    }
+}
+
+/// Nothing is left half-done under these locks, so a thread that died with one does not stop the others.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,527 @@
+//! What one connection's observations add to the counters of its worker.
+//!
+//! A recorder keeps the places of the rows that its connection records into. They are looked up when something is seen
+//! for the first time; afterwards an observation is an addition to an integer.
+//!
+//! Rules that are not in the metric table:
+//!
+//! * A request is counted when it ends, whatever its end, unless it never came whole. At rest that is what a broker counts
+//!   (`RequestsPerSec`; it counts a request whose connection is gone, too) and what a Java client counts (`request-total`).
+//! * Batches are counted as sent, accepted or not: so does a producer (`batch-size-avg`). Record bytes and produced
+//!   messages are counted as accepted, when the broker's answer is seen: so does the broker (`BytesInPerSec`).
+//! * Fetched bytes and messages are counted at the end of the exchange, for consumers only.
+
+mod exchange;
+mod fetch;
+mod produce;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use kafkascope_protocol::{
+    Acks, ApiKey, ApiVersion, Depth, Direction, LostSync, LostSyncReason, Observation, RequestHead, RequestSeq, Sink,
+    TopicIndex, TopicLabel, TopicRef, Undecoded, UndecodedReason,
+};
+
+use crate::attribute;
+use crate::dictionary::{Broker, Client, Topic};
+use crate::labels::{Api, Labels};
+use crate::shard::{Shard, Slot};
+use fetch::Fetched;
+use produce::Held;
+
+/// APIs, with their versions, whose places a connection remembers. Clients use some ten; a hostile one that uses more has
+/// them looked up again and again.
+const APIS: usize = 64;
+
+/// What is known of a connection when it opens.
+#[derive(Debug, Clone)]
+pub struct ConnectionInfo {
+    /// Where its route leads.
+    pub broker: Arc<Broker>,
+    /// The client's host.
+    pub peer: IpAddr,
+    /// How much of it is decoded; `None`: nothing.
+    pub depth: Option<Depth>,
+}
+
+/// What ended a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The client closed it.
+    Client,
+    /// The broker closed it.
+    Broker,
+    /// The client reset it.
+    ClientReset,
+    /// The broker reset it.
+    BrokerReset,
+    /// The broker's name did not resolve.
+    Resolve,
+    /// The broker refused it, or could not be reached.
+    Connect,
+    /// The broker did not answer in time.
+    ConnectTimeout,
+    /// The proxy drained.
+    Drain,
+    /// The proxy drained, and its time was up.
+    DrainTimeout,
+    /// Another error of a socket.
+    Io,
+}
+
+impl CloseReason {
+    /// Its name in OTLP.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Broker => "broker",
+            Self::ClientReset => "client_reset",
+            Self::BrokerReset => "broker_reset",
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::Drain => "drain",
+            Self::DrainTimeout => "drain_timeout",
+            Self::Io => "io",
+        }
+    }
+}
+
+/// Records one connection. It must be [closed](Self::close).
+#[derive(Debug)]
+pub struct Recorder {
+    broker: Arc<Broker>,
+    peer: IpAddr,
+    depth: Option<Depth>,
+    client: Option<Arc<Client>>,
+    software: Option<Box<str>>,
+    /// The shard's epoch for which the places are good.
+    epoch: u32,
+    route: Slot,
+    io: Slot,
+    /// Bytes, in and out, from before the client was known.
+    early: [u64; 2],
+    apis: Vec<ApiSlots>,
+    /// Index in `apis` of the last one.
+    api: usize,
+    topics: Vec<Option<Box<TopicSlots>>>,
+    /// For the topics that have no index of their own.
+    other_topics: Option<Box<TopicSlots>>,
+    in_flight: VecDeque<InFlight>,
+    held: VecDeque<Held>,
+    /// Index in `held` where the next answer is looked for first.
+    next_answer: usize,
+    /// Whether the partition whose batches come is the last of `held`.
+    holding: bool,
+    fetched: Vec<Fetched>,
+    seed: u64,
+}
+
+/// Places of an API in one version.
+#[derive(Debug)]
+struct ApiSlots {
+    api: Api,
+    version: ApiVersion,
+    request: Slot,
+    /// By error and wait, the last used in front.
+    durations: Vec<exchange::DurationSlot>,
+    /// By acks.
+    in_flight: [Slot; 5],
+    /// By acks; Produce only.
+    acks: [Slot; 5],
+}
+
+/// Places of a topic.
+#[derive(Debug)]
+struct TopicSlots {
+    topic: Arc<Topic>,
+    io: Slot,
+    /// By codec, the last used in front.
+    batches: Vec<produce::BatchSlot>,
+}
+
+/// A request that has not ended.
+#[derive(Debug)]
+struct InFlight {
+    seq: RequestSeq,
+    api: ApiKey,
+    version: ApiVersion,
+    /// Where it is counted; [`Slot::NONE`] until its body says.
+    slot: Slot,
+}
+
+impl Recorder {
+    /// A client has connected.
+    pub fn open(shard: &mut Shard, info: ConnectionInfo) -> Self {
+        let labels = Labels { broker: Some(info.broker.clone()), ..Labels::default() };
+        let route = shard.routes.slot(labels, shard.now());
+        let row = shard.routes.row(route);
+        row.opened += 1;
+        row.open += 1;
+        let mut recorder = Self {
+            broker: info.broker,
+            peer: info.peer,
+            depth: info.depth,
+            client: None,
+            software: None,
+            epoch: shard.epoch,
+            route,
+            io: Slot::NONE,
+            early: [0; 2],
+            apis: Vec::new(),
+            api: 0,
+            topics: Vec::new(),
+            other_topics: None,
+            in_flight: VecDeque::new(),
+            held: VecDeque::new(),
+            next_answer: 0,
+            holding: false,
+            fetched: Vec::new(),
+            seed: shard.spans.seed(),
+        };
+        if recorder.depth.is_none() {
+            recorder.becomes(shard, None);
+        }
+        recorder
+    }
+
+    /// Where the decoder tells what it sees.
+    #[inline]
+    pub fn sink<'a>(&'a mut self, shard: &'a mut Shard) -> RecorderSink<'a> {
+        self.refresh(shard);
+        RecorderSink { recorder: self, shard }
+    }
+
+    /// `count` bytes passed, decoded or not.
+    #[inline]
+    pub fn bytes(&mut self, shard: &mut Shard, direction: Direction, count: u64) {
+        self.refresh(shard);
+        if self.io.is_none() {
+            return self.first_bytes(shard, direction, count);
+        }
+        let row = shard.connection_io.row(self.io);
+        match direction {
+            Direction::Request => row.bytes_in += count,
+            Direction::Response => row.bytes_out += count,
+        }
+    }
+
+    #[cold]
+    fn first_bytes(&mut self, shard: &mut Shard, direction: Direction, count: u64) {
+        self.early[usize::from(direction == Direction::Response)] += count;
+        if self.client.is_some() {
+            self.io = shard.connection_io.slot(self.labels(), shard.now());
+            let row = shard.connection_io.row(self.io);
+            let [bytes_in, bytes_out] = std::mem::take(&mut self.early);
+            row.bytes_in += bytes_in;
+            row.bytes_out += bytes_out;
+        }
+    }
+
+    /// The connection has ended; the decoder has been told before.
+    pub fn close(mut self, shard: &mut Shard, reason: CloseReason) {
+        self.refresh(shard);
+        if self.client.is_none() {
+            self.becomes(shard, None);
+        }
+        self.first_bytes(shard, Direction::Request, 0);
+        for request in self.in_flight.drain(..) {
+            leave(shard, request.slot);
+        }
+        shard.free_partitions += self.held.len();
+        shard.routes.row(self.route).open -= 1;
+        let labels = Labels { broker: Some(self.broker), reason: Some(reason.name()), ..Labels::default() };
+        let slot = shard.events.slot(labels, shard.now());
+        shard.events.row(slot).closed += 1;
+    }
+
+    /// Forgets all places when some are void.
+    #[inline]
+    fn refresh(&mut self, shard: &Shard) {
+        if self.epoch != shard.epoch {
+            self.epoch = shard.epoch;
+            self.forget();
+        }
+    }
+
+    /// Forgets all places, except those that are pinned: the route's, and those of requests in flight.
+    #[cold]
+    #[inline(never)]
+    fn forget(&mut self) {
+        self.io = Slot::NONE;
+        self.apis.clear();
+        for topic in self.topics.iter_mut().flatten().chain(&mut self.other_topics) {
+            topic.io = Slot::NONE;
+            topic.batches.clear();
+        }
+    }
+
+    /// Labels of what belongs to the client at this broker.
+    fn labels(&self) -> Labels {
+        Labels { client: self.client.clone(), broker: Some(self.broker.clone()), ..Labels::default() }
+    }
+
+    /// The client is called `id` from now on.
+    #[cold]
+    fn becomes(&mut self, shard: &mut Shard, id: Option<&[u8]>) {
+        let client = shard.dictionary.client(id, self.peer);
+        if let Some(software) = &self.software {
+            client.runs(software);
+        }
+        if self.client.as_ref().is_some_and(|former| !Arc::ptr_eq(former, &client)) {
+            self.forget();
+        }
+        self.client = Some(client);
+        self.first_bytes(shard, Direction::Request, 0);
+    }
+
+    #[cold]
+    fn software(&mut self, name: &[u8], version: &[u8]) {
+        let software = format!("{}/{}", attribute::text(Some(name)), attribute::text(Some(version))).into_boxed_str();
+        if let Some(client) = &self.client {
+            client.runs(&software);
+        }
+        self.software = Some(software);
+    }
+
+    fn request_head(&mut self, shard: &mut Shard, head: &RequestHead) {
+        let (api, version) = (head.api, head.version);
+        let says_more = self.depth == Some(Depth::Full) && (api == Api::PRODUCE || api == Api::FETCH);
+        let slot =
+            if says_more { Slot::NONE } else { self.enter(shard, Api { key: api, follower: None }, version, None) };
+        self.in_flight.push_back(InFlight { seq: head.seq, api, version, slot });
+    }
+
+    /// The body of the last request says what it is.
+    fn request_is(&mut self, shard: &mut Shard, seq: RequestSeq, follower: Option<bool>, acks: Option<Acks>) {
+        let Some(request) = self.in_flight.back().filter(|request| request.seq == seq && request.slot.is_none()) else {
+            return;
+        };
+        let (key, version) = (request.api, request.version);
+        let slot = self.enter(shard, Api { key, follower }, version, acks);
+        if let Some(request) = self.in_flight.back_mut() {
+            request.slot = slot;
+        }
+    }
+
+    /// One more request is in flight.
+    fn enter(&mut self, shard: &mut Shard, api: Api, version: ApiVersion, acks: Option<Acks>) -> Slot {
+        let slots = self.api_slots(shard, api, version);
+        let (client, broker) = (&self.client, &self.broker);
+        let Some(slot) = self.apis.get_mut(slots).and_then(|slots| slots.in_flight.get_mut(acks_index(acks))) else {
+            return Slot::NONE;
+        };
+        if slot.is_none() {
+            let labels = Labels {
+                client: client.clone(),
+                broker: Some(broker.clone()),
+                api: Some(api),
+                acks,
+                ..Labels::default()
+            };
+            *slot = shard.in_flight.slot(labels, shard.now());
+        }
+        shard.in_flight.row(*slot).current += 1;
+        *slot
+    }
+
+    /// Index of the places of an API.
+    #[inline]
+    fn api_slots(&mut self, shard: &mut Shard, api: Api, version: ApiVersion) -> usize {
+        match self.apis.get(self.api) {
+            Some(slots) if slots.api == api && slots.version == version => self.api,
+            _ => self.other_api_slots(shard, api, version),
+        }
+    }
+
+    #[inline(never)]
+    fn other_api_slots(&mut self, shard: &mut Shard, api: Api, version: ApiVersion) -> usize {
+        let found = self.apis.iter().position(|slots| slots.api == api && slots.version == version);
+        self.api = found.unwrap_or_else(|| {
+            if self.apis.len() >= APIS {
+                self.apis.clear();
+            }
+            let labels = Labels { api: Some(api), version: Some(version), ..self.labels() };
+            let request = shard.requests.slot(labels, shard.now());
+            let (in_flight, acks) = ([Slot::NONE; 5], [Slot::NONE; 5]);
+            self.apis.push(ApiSlots { api, version, request, durations: Vec::new(), in_flight, acks });
+            self.apis.len() - 1
+        });
+        self.api
+    }
+
+    /// The places of a topic.
+    #[inline]
+    fn topic_slots(&mut self, shard: &mut Shard, topic: TopicRef<'_>) -> &mut TopicSlots {
+        let index = topic.index.0 as usize;
+        let place = if topic.index == TopicIndex::OVERFLOW {
+            &mut self.other_topics
+        } else {
+            if index >= self.topics.len() {
+                self.topics.resize_with(index + 1, || None);
+            }
+            &mut self.topics[index]
+        };
+        place.get_or_insert_with(|| new_topic(shard, &self.broker, topic))
+    }
+
+    /// The row of bytes and messages of a topic that has been seen.
+    #[inline]
+    fn topic_row<'a>(
+        &mut self,
+        shard: &'a mut Shard,
+        topic: TopicIndex,
+    ) -> Option<&'a mut crate::shard::row::TopicRow> {
+        let place = if topic == TopicIndex::OVERFLOW {
+            &mut self.other_topics
+        } else {
+            self.topics.get_mut(topic.0 as usize)?
+        };
+        let slots = place.as_mut()?;
+        if slots.io.is_none() {
+            let labels = Labels { client: self.client.clone(), topic: Some(slots.topic.clone()), ..Labels::default() };
+            slots.io = shard.topics.slot(labels, shard.now());
+        }
+        Some(shard.topics.row(slots.io))
+    }
+
+    /// The topic behind an index that has been seen.
+    fn topic(&self, index: TopicIndex) -> Option<&Arc<Topic>> {
+        let place =
+            if index == TopicIndex::OVERFLOW { &self.other_topics } else { self.topics.get(index.0 as usize)? };
+        place.as_ref().map(|slots| &slots.topic)
+    }
+
+    #[cold]
+    fn undecoded(&mut self, shard: &mut Shard, undecoded: &Undecoded) {
+        if undecoded.direction == Direction::Request
+            && let Some(request) = self.in_flight.back()
+        {
+            // Its body will say nothing, so it is counted as what its head says.
+            self.request_is(shard, request.seq, None, None);
+        }
+        let labels = Labels {
+            broker: Some(self.broker.clone()),
+            api: Some(Api { key: undecoded.api, follower: None }),
+            version: Some(undecoded.version),
+            direction: Some(undecoded.direction),
+            reason: Some(match undecoded.reason {
+                UndecodedReason::UnknownApi => "unknown_api",
+                UndecodedReason::UnknownVersion => "unknown_version",
+                UndecodedReason::Malformed => "malformed",
+                UndecodedReason::TooLarge => "too_large",
+                UndecodedReason::Gap => "gap",
+            }),
+            ..Labels::default()
+        };
+        let slot = shard.events.slot(labels, shard.now());
+        shard.events.row(slot).undecoded += 1;
+    }
+
+    #[cold]
+    fn lost_sync(&mut self, shard: &mut Shard, lost: &LostSync) {
+        if self.client.is_none() {
+            self.becomes(shard, None);
+        }
+        let labels = Labels {
+            broker: Some(self.broker.clone()),
+            direction: Some(lost.direction),
+            reason: Some(match lost.reason {
+                LostSyncReason::NegativeLength => "negative_length",
+                LostSyncReason::ZeroLength => "zero_length",
+                LostSyncReason::ShortFrame => "short_frame",
+                LostSyncReason::HugeLength => "huge_length",
+                LostSyncReason::Tls => "client speaks TLS to a plaintext route",
+                LostSyncReason::TlsAlert => "upstream speaks TLS to a plaintext client",
+                LostSyncReason::Http => "client speaks HTTP",
+                LostSyncReason::Gap => "gap",
+                LostSyncReason::OtherDirection => "other_direction",
+            }),
+            ..Labels::default()
+        };
+        let slot = shard.events.slot(labels, shard.now());
+        shard.events.row(slot).lost_sync += 1;
+    }
+
+    #[cold]
+    fn unsolicited(&mut self, shard: &mut Shard) {
+        let labels = Labels { broker: Some(self.broker.clone()), ..Labels::default() };
+        let slot = shard.events.slot(labels, shard.now());
+        shard.events.row(slot).unsolicited += 1;
+    }
+}
+
+/// A request is no longer in flight.
+#[inline]
+fn leave(shard: &mut Shard, slot: Slot) {
+    if !slot.is_none() {
+        let row = shard.in_flight.row(slot);
+        row.current = row.current.saturating_sub(1);
+    }
+}
+
+const fn acks_index(acks: Option<Acks>) -> usize {
+    match acks {
+        None => 0,
+        Some(Acks::None) => 1,
+        Some(Acks::Leader) => 2,
+        Some(Acks::All) => 3,
+        Some(Acks::Other(_)) => 4,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn new_topic(shard: &Shard, broker: &Broker, topic: TopicRef<'_>) -> Box<TopicSlots> {
+    let dictionary = &shard.dictionary;
+    let topic = match topic.label {
+        _ if topic.index == TopicIndex::OVERFLOW => dictionary.overflow_topic(),
+        TopicLabel::Name(name) => dictionary.topic(broker.cluster(), name),
+        TopicLabel::Id(id) => dictionary.topic_by_id(broker.cluster(), id, shard.now()),
+    };
+    Box::new(TopicSlots { topic, io: Slot::NONE, batches: Vec::new() })
+}
+
+/// A recorder at work.
+#[derive(Debug)]
+pub struct RecorderSink<'a> {
+    recorder: &'a mut Recorder,
+    shard: &'a mut Shard,
+}
+
+impl Sink for RecorderSink<'_> {
+    #[inline]
+    fn observe(&mut self, observation: Observation<'_>) {
+        let Self { recorder, shard } = self;
+        match observation {
+            Observation::RequestHead(head) => recorder.request_head(shard, &head),
+            Observation::ProduceHead(head) => recorder.request_is(shard, head.seq, None, Some(head.acks)),
+            Observation::ProducePartition(partition) => recorder.produce_partition(shard, &partition),
+            Observation::ProduceBatch(batch) => recorder.produce_batch(shard, &batch),
+            Observation::ProduceResult(result) => recorder.produce_result(shard, &result),
+            Observation::FetchHead(head) => {
+                let follower = head.replica_id.is_some_and(|id| id >= 0);
+                recorder.request_is(shard, head.seq, Some(follower), None);
+            }
+            Observation::FetchPartition(partition) => recorder.fetch_partition(shard, &partition),
+            Observation::FetchBatch(batch) => recorder.fetch_batch(&batch),
+            Observation::Exchange(exchange) => recorder.exchange(shard, exchange),
+            Observation::Client(id) => recorder.becomes(shard, id),
+            Observation::Software { name, version } => recorder.software(name, version),
+            Observation::TopicMetadata(topic) => {
+                if let (Some(id), Some(name)) = (topic.id, topic.name) {
+                    shard.dictionary.learn_topic(recorder.broker.cluster(), id, name);
+                }
+            }
+            Observation::CaptureRefused { .. } => shard.capture_refused(),
+            Observation::Undecoded(undecoded) => recorder.undecoded(shard, &undecoded),
+            Observation::LostSync(lost) => recorder.lost_sync(shard, &lost),
+            Observation::Unsolicited { .. } => recorder.unsolicited(shard),
+            // Not needed for any metric yet, and whatever a newer decoder tells.
+            _ => {}
+        }
+    }
+}

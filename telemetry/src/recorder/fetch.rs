@@ -1,0 +1,109 @@
+//! Fetch: bytes and messages that consumers are given.
+
+use kafkascope_protocol::{BatchHead, ErrorCode, Exchange, FetchPartition, Outcome, PartitionBatch, TopicIndex};
+
+use super::Recorder;
+use crate::shard::Shard;
+use crate::span::{Operation, Span};
+
+/// What the response that is being read holds of a topic. Responses follow one another, so there is only one at a time.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    topic: TopicIndex,
+    bytes: u64,
+    messages: u64,
+    error: ErrorCode,
+    /// The partition, while there is only one.
+    partition: Option<i32>,
+}
+
+impl Recorder {
+    pub(super) fn fetch_partition(&mut self, shard: &mut Shard, partition: &FetchPartition<'_>) {
+        if partition.record_bytes == 0 && partition.error.is_none() {
+            return;
+        }
+        self.topic_slots(shard, partition.topic);
+        match self.fetched.last_mut() {
+            Some(fetched) if fetched.topic == partition.topic.index => {
+                fetched.bytes += partition.record_bytes;
+                fetched.partition = None;
+                if fetched.error.is_none() {
+                    fetched.error = partition.error;
+                }
+            }
+            _ => self.fetched.push(Fetched {
+                topic: partition.topic.index,
+                bytes: partition.record_bytes,
+                messages: 0,
+                error: partition.error,
+                partition: Some(partition.partition),
+            }),
+        }
+    }
+
+    #[inline]
+    pub(super) fn fetch_batch(&mut self, batch: &PartitionBatch<'_>) {
+        if let Some(fetched) = self.fetched.last_mut() {
+            fetched.messages += delivered(&batch.head, batch.fetch_offset);
+        }
+    }
+
+    /// A Fetch exchange has ended.
+    pub(super) fn fetched(&mut self, shard: &mut Shard, exchange: &Exchange, follower: bool) {
+        if self.fetched.is_empty() {
+            return;
+        }
+        if !follower {
+            if shard.spans.is_on() {
+                self.poll_spans(shard, exchange);
+            }
+            let mut fetched = std::mem::take(&mut self.fetched);
+            for topic in fetched.drain(..) {
+                if let Some(row) = self.topic_row(shard, topic.topic) {
+                    row.bytes_out += topic.bytes;
+                    row.consumed += topic.messages;
+                }
+            }
+            self.fetched = fetched;
+        }
+        self.fetched.clear();
+        self.fetched.shrink_to(64);
+    }
+
+    /// A span for each topic of a response that is sampled and has records, or failed.
+    fn poll_spans(&mut self, shard: &mut Shard, exchange: &Exchange) {
+        let sampled = shard.spans.samples(self.seed, exchange.seq);
+        if exchange.outcome == Outcome::Abandoned || (!sampled && exchange.error.is_none()) {
+            return;
+        }
+        for fetched in &self.fetched {
+            let wanted = (sampled && fetched.bytes > 0) || !fetched.error.is_none();
+            if let Some(topic) = self.topic(fetched.topic).filter(|_| wanted) {
+                let span = self.span(shard, exchange, Operation::Poll, topic.clone());
+                let &Fetched { partition, bytes, messages, error, .. } = fetched;
+                shard.spans.push(Span { partition, messages, bytes, error, ..span });
+            }
+        }
+    }
+}
+
+/// How many messages of a batch the consumer is given: none of a control batch or of one that is cut off, and none from
+/// before the offset that it asked for. In a compacted batch it cannot be told which offsets are gone: the most that is
+/// possible is taken.
+#[inline]
+fn delivered(head: &BatchHead, fetch_offset: Option<i64>) -> u64 {
+    if head.is_control() || head.partial {
+        return 0;
+    }
+    let records = head.records.unwrap_or(0);
+    match fetch_offset {
+        Some(wanted) if wanted > head.base_offset && head.magic >= 2 => {
+            let offsets = i64::from(head.last_offset_delta) + 1;
+            let left = offsets.saturating_sub(wanted.saturating_sub(head.base_offset)).max(0);
+            u64::from(records).min(left as u64)
+        }
+        // The base offset of an uncompressed message of magic 0 or 1 is its own.
+        Some(wanted) if wanted > head.base_offset => 0,
+        _ => u64::from(records),
+    }
+}

@@ -1,0 +1,385 @@
+//! The totals of the process: what workers hand over is added up, expires, and is shown as snapshots.
+//!
+//! Rules:
+//!
+//! * A series begins where the interval began in which it first changed, so its first total is what happened since then.
+//! * One that did not change for the expiry time is forgotten (an up-down counter only at 0) and shown once more as gone.
+//!   When it comes back it begins anew, after its end.
+//! * While an exporter works, a series is kept until its last total has been delivered, but at most for
+//!   [`LONGEST_WAIT`] times the expiry.
+//! * Series of a topic id without a name are not shown; see [`Topic`](crate::Topic).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use kafkascope_protocol::Timestamp;
+
+use crate::attribute::{Attribute, Value as AttributeValue};
+use crate::cap::Dimension;
+use crate::clients::Rates;
+use crate::dictionary::{Broker, Dictionary, lock};
+use crate::histogram::Histogram;
+use crate::labels::Labels;
+use crate::metric::{Kind, Metric};
+use crate::resource::Resource;
+use crate::series::Series;
+use crate::shard::{Change, Delta};
+use crate::snapshot::{Gone, Point, Snapshot, Value};
+use crate::span::Span;
+
+/// Ends of series that are remembered until they have been exported.
+const GONE: usize = 65_536;
+
+/// Spans that wait for export: some 2 MB.
+const SPANS: usize = 8_192;
+
+/// How many expiry times a series is kept for a collector that is away.
+const LONGEST_WAIT: u64 = 6;
+
+/// Why a new connection was not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusalReason {
+    /// There are as many as allowed.
+    MaxConnections,
+    /// The proxy is about to end.
+    Draining,
+    /// The process has no file descriptor left.
+    OutOfDescriptors,
+}
+
+impl RefusalReason {
+    /// Its name in OTLP.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxConnections => "max_connections",
+            Self::Draining => "draining",
+            Self::OutOfDescriptors => "out_of_descriptors",
+        }
+    }
+}
+
+/// What is exported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// Totals.
+    Metrics,
+    /// Spans.
+    Traces,
+}
+
+impl Signal {
+    /// Its name in OTLP.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Traces => "traces",
+        }
+    }
+}
+
+/// All totals. One a process.
+#[derive(Debug)]
+pub struct Registry {
+    dictionary: Arc<Dictionary>,
+    resource: Arc<Resource>,
+    state: Mutex<State>,
+    /// Until when totals have been exported; `u64::MAX` while nobody exports.
+    exported: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    series: HashMap<u64, Entry>,
+    /// Numbers of the series that wait for a topic's name.
+    held: Vec<u64>,
+    gone: VecDeque<Gone>,
+    gone_count: u64,
+    spans: VecDeque<Span>,
+    rates: Rates,
+    latest: Timestamp,
+}
+
+#[derive(Debug)]
+struct Entry {
+    series: Arc<Series>,
+    start: Timestamp,
+    changed: Timestamp,
+    value: Value,
+    /// The process's own: never expires.
+    own: bool,
+}
+
+impl Registry {
+    /// No totals yet. `now` is when the process began to count.
+    #[must_use]
+    pub fn new(dictionary: Arc<Dictionary>, resource: Resource, now: Timestamp) -> Arc<Self> {
+        let state = State {
+            series: HashMap::new(),
+            held: Vec::new(),
+            gone: VecDeque::new(),
+            gone_count: 0,
+            spans: VecDeque::new(),
+            rates: Rates::new(now),
+            latest: now,
+        };
+        Arc::new(Self {
+            dictionary,
+            resource: Arc::new(resource),
+            state: Mutex::new(state),
+            exported: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// The dictionary of its series.
+    #[must_use]
+    pub fn dictionary(&self) -> &Arc<Dictionary> {
+        &self.dictionary
+    }
+
+    /// Who reports.
+    #[must_use]
+    pub fn resource(&self) -> &Resource {
+        &self.resource
+    }
+
+    /// Adds what a worker counted.
+    pub fn absorb(&self, delta: Delta) {
+        let state = &mut *lock(&self.state);
+        let Delta { since, until, changes, spans, spans_dropped } = delta;
+        state.latest = state.latest.max(until);
+        for (series, change) in changes {
+            state.add(&series, change, since, until, &self.dictionary);
+        }
+        self.own(state, Metric::SelfSpansSampled, None, spans.len() as u64, since);
+        self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "worker_queue_full")), spans_dropped, since);
+        let room = SPANS.saturating_sub(state.spans.len());
+        let overflow = spans.len().saturating_sub(room) as u64;
+        state.spans.extend(spans.into_iter().take(room));
+        self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "queue_full")), overflow, since);
+    }
+
+    /// All workers have been heard: takes a sample for rates and forgets what expired. To be called about once a second.
+    pub fn settle(&self, now: Timestamp) {
+        let state = &mut *lock(&self.state);
+        state.latest = state.latest.max(now);
+        for dimension in Dimension::ALL {
+            let folded = self.dictionary.account(dimension).take_folded();
+            self.own(state, Metric::SeriesFolded, Some((Attribute::Dimension, dimension.name())), folded, now);
+        }
+        state.release(now, &self.dictionary);
+        state.expire(now, self.dictionary.settings().expiry.nanos(), self.exported.load(Ordering::Relaxed));
+        let totals = state.series.values().filter(|entry| !entry.series.is_held());
+        let totals = totals.filter_map(|entry| Some((&entry.series, entry.value.as_count()?)));
+        state.rates.sample(now, totals);
+    }
+
+    /// All that is known at `now`.
+    #[must_use]
+    pub fn snapshot(&self, now: Timestamp) -> Snapshot {
+        let state = &mut *lock(&self.state);
+        state.release(now, &self.dictionary);
+        let live = state.series.len() as i64;
+        let shown = state.series.values().filter(|entry| !entry.series.is_held());
+        let point =
+            |entry: &Entry| Point { series: entry.series.clone(), start: entry.start, value: entry.value.clone() };
+        let mut points: Vec<Point> = shown.map(point).collect();
+        let series = self.dictionary.own_series(Metric::SelfSeries, Box::default());
+        points.push(Point { series, start: now, value: Value::Gauge(live) });
+        points.sort_unstable_by_key(|point| (point.series.metric(), point.series.number()));
+        Snapshot {
+            at: now.max(state.latest),
+            resource: self.resource.clone(),
+            points,
+            gone: state.gone.iter().cloned().collect(),
+        }
+    }
+
+    /// Rows for `/api/clients`, with rates of the last ten seconds.
+    pub(crate) fn with_rates<T>(&self, read: impl FnOnce(&Rates) -> T) -> T {
+        read(&lock(&self.state).rates)
+    }
+
+    /// A connection was refused before a worker had it.
+    pub fn refused(&self, broker: &Arc<Broker>, reason: RefusalReason) {
+        let labels = Labels { broker: Some(broker.clone()), reason: Some(reason.name()), ..Labels::default() };
+        let metric = Metric::ConnectionsRefused;
+        let series = self.dictionary.series(metric, labels.attributes(metric, None, &self.dictionary));
+        let state = &mut *lock(&self.state);
+        let now = state.latest;
+        state.add(&series, Change::Count(1), now, now, &self.dictionary);
+    }
+
+    /// Spans that wait for export, at most `count`, the oldest first.
+    pub(crate) fn take_spans(&self, count: usize) -> Vec<Span> {
+        let spans = &mut lock(&self.state).spans;
+        let count = count.min(spans.len());
+        spans.drain(..count).collect()
+    }
+
+    /// An exporter works: series wait for it.
+    pub(crate) fn exporting(&self) {
+        self.exported.store(0, Ordering::Relaxed);
+    }
+
+    /// The exporter has ended.
+    pub(crate) fn exporting_no_more(&self) {
+        self.exported.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// The snapshot of `at` has been delivered.
+    pub(crate) fn exported(&self, at: Timestamp, gone: u64) {
+        self.exported.store(at.0, Ordering::Relaxed);
+        let state = &mut *lock(&self.state);
+        while state.gone.front().is_some_and(|first| first.number <= gone) {
+            state.gone.pop_front();
+        }
+    }
+
+    /// An export failed.
+    pub(crate) fn export_failed(&self, signal: Signal) {
+        let state = &mut *lock(&self.state);
+        let now = state.latest;
+        self.own(state, Metric::SelfExportFailures, Some((Attribute::Signal, signal.name())), 1, now);
+    }
+
+    /// Spans were taken for export and lost.
+    pub(crate) fn spans_lost(&self, count: u64) {
+        let state = &mut *lock(&self.state);
+        let now = state.latest;
+        self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "export_failed")), count, now);
+    }
+
+    /// Counts something of the process itself.
+    fn own(
+        &self,
+        state: &mut State,
+        metric: Metric,
+        own: Option<(Attribute, &'static str)>,
+        count: u64,
+        since: Timestamp,
+    ) {
+        if count == 0 {
+            return;
+        }
+        let attributes = own.into_iter().map(|(key, text)| (key, AttributeValue::Static(text))).collect();
+        let series = self.dictionary.own_series(metric, attributes);
+        let latest = state.latest;
+        state.add(&series, Change::Count(count), since, latest, &self.dictionary);
+        if let Some(entry) = state.series.get_mut(&series.number()) {
+            entry.own = true;
+        }
+    }
+}
+
+impl State {
+    fn add(
+        &mut self,
+        series: &Arc<Series>,
+        change: Change,
+        since: Timestamp,
+        until: Timestamp,
+        dictionary: &Dictionary,
+    ) {
+        let series = series.settled(dictionary).unwrap_or(series);
+        let ended = self.gone.back().map_or(Timestamp(0), |last| last.at);
+        let entry = self.series.entry(series.number()).or_insert_with(|| {
+            if series.is_held() {
+                self.held.push(series.number());
+            }
+            Entry {
+                series: series.clone(),
+                // After the end of a former life.
+                start: since.max(ended),
+                changed: until,
+                value: Value::zero(series.metric()),
+                own: false,
+            }
+        });
+        entry.value.add(change);
+        entry.changed = entry.changed.max(until);
+    }
+
+    /// Series whose topic has a label by now go where they belong.
+    fn release(&mut self, now: Timestamp, dictionary: &Dictionary) {
+        let held = std::mem::take(&mut self.held);
+        for number in held {
+            let Some(entry) = self.series.get(&number) else { continue };
+            if entry.series.awaited_topic().is_none_or(|topic| topic.settle(now).is_none()) {
+                self.held.push(number);
+                continue;
+            }
+            let Some(entry) = self.series.remove(&number) else { continue };
+            let Some(series) = entry.series.settled(dictionary) else { continue };
+            let target = self.series.entry(series.number()).or_insert_with(|| Entry {
+                series: series.clone(),
+                start: entry.start,
+                changed: entry.changed,
+                value: Value::zero(series.metric()),
+                own: false,
+            });
+            target.value.merge(&entry.value);
+            target.changed = target.changed.max(entry.changed);
+        }
+    }
+
+    fn expire(&mut self, now: Timestamp, expiry: u64, exported: u64) {
+        let longest = expiry.saturating_mul(LONGEST_WAIT);
+        let expired = |entry: &Entry| {
+            let idle = now.since(entry.changed);
+            let delivered = entry.changed.0 < exported;
+            idle > expiry && (delivered || idle > longest) && !entry.own && entry.value.may_expire()
+        };
+        let numbers: Vec<u64> =
+            self.series.iter().filter(|(_, entry)| expired(entry)).map(|(number, _)| *number).collect();
+        for number in numbers {
+            let Some(entry) = self.series.remove(&number) else { continue };
+            if entry.series.is_held() {
+                continue;
+            }
+            self.gone_count += 1;
+            self.gone.push_back(Gone { number: self.gone_count, series: entry.series, at: now });
+        }
+        // Without an exporter nobody asks for them; with one that never gets through, the oldest are given up.
+        while self.gone.len() > GONE || self.gone.front().is_some_and(|first| now.since(first.at) > longest) {
+            self.gone.pop_front();
+        }
+    }
+}
+
+impl Value {
+    fn zero(metric: Metric) -> Self {
+        match metric.descriptor().kind {
+            Kind::Counter => Self::Counter(0),
+            Kind::UpDown => Self::UpDown(0),
+            Kind::Gauge => Self::Gauge(0),
+            Kind::Histogram(_) => Self::Histogram(Histogram::default()),
+        }
+    }
+
+    fn add(&mut self, change: Change) {
+        match (self, change) {
+            (Self::Counter(total), Change::Count(more)) => *total += more,
+            (Self::UpDown(total), Change::Move(more)) => *total += more,
+            (Self::Histogram(total), Change::Values(more)) => total.merge(&more),
+            // The kinds of rows and of the metric table agree; a test goes over all of them.
+            _ => debug_assert!(false, "a change of another kind"),
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        match other {
+            Self::Counter(more) => self.add(Change::Count(*more)),
+            Self::UpDown(more) => self.add(Change::Move(*more)),
+            Self::Histogram(more) => self.add(Change::Values(more.clone())),
+            Self::Gauge(_) => {}
+        }
+    }
+
+    /// An up-down counter that is not at 0 says something that is still true.
+    fn may_expire(&self) -> bool {
+        !matches!(self, Self::UpDown(total) if *total != 0)
+    }
+}

@@ -1,0 +1,118 @@
+//! What the operator may choose about aggregation.
+
+use std::time::Duration;
+
+use crate::cap::Cap;
+
+/// Settings of the [`Dictionary`](crate::Dictionary), and with it of everything that records.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Bounds on cardinality.
+    pub caps: Caps,
+    /// What a client is.
+    pub client_key: ClientKey,
+    /// A series that did not change for so long is forgotten.
+    pub expiry: Expiry,
+    /// Which exchanges become spans; `None`: none.
+    pub spans: Option<SampleRatio>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { caps: Caps::default(), client_key: ClientKey::default(), expiry: Expiry::default(), spans: None }
+    }
+}
+
+/// Bounds on cardinality. What is new above them is counted and becomes `other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Clients, that is pairs of client id and address.
+    pub clients: Cap,
+    /// Topics.
+    pub topics: Cap,
+    /// Topic ids whose names are remembered.
+    pub topic_ids: Cap,
+    /// Series of all metrics together. About 500 bytes each, and as much again per worker that feeds it.
+    pub series: Cap,
+    /// API keys and error codes that no release of Kafka defines.
+    pub unknown: Cap,
+}
+
+impl Default for Caps {
+    fn default() -> Self {
+        Self {
+            clients: Cap::constant(2_000),
+            topics: Cap::constant(2_000),
+            topic_ids: Cap::constant(20_000),
+            series: Cap::constant(100_000),
+            unknown: Cap::constant(64),
+        }
+    }
+}
+
+/// What a client is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientKey {
+    /// A client id at an address. Default ids (`rdkafka`, `producer-1`) are shared by applications that have nothing to
+    /// do with each other.
+    #[default]
+    IdAndAddress,
+    /// A client id, wherever it is used.
+    Id,
+}
+
+/// Time without change after which a series is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry(Duration);
+
+/// A time that cannot be an expiry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not between 1 s and 30 days")]
+pub struct InvalidExpiry(pub Duration);
+
+impl Expiry {
+    /// An expiry after `time`.
+    ///
+    /// # Errors
+    /// When it is below a second or above 30 days.
+    pub const fn new(time: Duration) -> Result<Self, InvalidExpiry> {
+        match time.as_secs() {
+            1..=2_592_000 => Ok(Self(time)),
+            _ => Err(InvalidExpiry(time)),
+        }
+    }
+
+    pub(crate) const fn nanos(self) -> u64 {
+        self.0.as_nanos() as u64
+    }
+}
+
+impl Default for Expiry {
+    fn default() -> Self {
+        Self(Duration::from_secs(600))
+    }
+}
+
+/// Share of exchanges that become spans, 0 to 1. Those that fail always do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleRatio(f64);
+
+/// A number that is no ratio.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("{0} is not between 0 and 1")]
+pub struct InvalidRatio(pub f64);
+
+impl SampleRatio {
+    /// A ratio.
+    ///
+    /// # Errors
+    /// When it is not between 0 and 1.
+    pub fn new(ratio: f64) -> Result<Self, InvalidRatio> {
+        if (0.0..=1.0).contains(&ratio) { Ok(Self(ratio)) } else { Err(InvalidRatio(ratio)) }
+    }
+
+    /// The number of 2^64 random ones that are below the ratio; `None` for all.
+    pub(crate) fn threshold(self) -> Option<u64> {
+        if self.0 >= 1.0 { None } else { Some((self.0 * 2_f64.powi(64)) as u64) }
+    }
+}

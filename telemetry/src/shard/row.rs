@@ -1,0 +1,247 @@
+//! The kinds of rows: which counters are recorded together.
+
+use super::arena::Row;
+use super::{Change, Place};
+use crate::attribute::Attribute;
+use crate::histogram::Cell;
+use crate::metric::Metric;
+
+/// What was counted since the last call, handed over if it is anything.
+fn take_count(count: &mut u64, at: usize, changed: &mut impl FnMut(usize, Change)) {
+    if *count > 0 {
+        changed(at, Change::Count(std::mem::take(count)));
+    }
+}
+
+fn take_values(cell: &mut Cell, at: usize, changed: &mut impl FnMut(usize, Change)) {
+    if let Some(values) = cell.take() {
+        changed(at, Change::Values(values));
+    }
+}
+
+const fn place(metric: Metric) -> Place {
+    (metric, None)
+}
+
+const fn segment(segment: &'static str) -> Place {
+    (Metric::SegmentDuration, Some((Attribute::Segment, segment)))
+}
+
+/// By client, broker, API and version.
+#[derive(Debug, Default)]
+pub(crate) struct RequestRow {
+    pub(crate) requests: u64,
+    pub(crate) responses: u64,
+    /// Upload, proxy, queued, broker, download.
+    pub(crate) segments: [Cell; 5],
+}
+
+impl Row for RequestRow {
+    const PLACES: &'static [Place] = &[
+        place(Metric::Requests),
+        place(Metric::Responses),
+        segment("upload"),
+        segment("proxy"),
+        segment("queued"),
+        segment("broker"),
+        segment("download"),
+    ];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_count(&mut self.requests, 0, changed);
+        take_count(&mut self.responses, 1, changed);
+        for (at, cell) in self.segments.iter_mut().enumerate() {
+            take_values(cell, 2 + at, changed);
+        }
+    }
+}
+
+/// By client, broker, API, error and wait.
+#[derive(Debug, Default)]
+pub(crate) struct DurationRow {
+    pub(crate) duration: Cell,
+}
+
+impl Row for DurationRow {
+    const PLACES: &'static [Place] = &[place(Metric::RequestDuration)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_values(&mut self.duration, 0, changed);
+    }
+}
+
+/// By client, broker, API and acks.
+#[derive(Debug, Default)]
+pub(crate) struct InFlightRow {
+    pub(crate) current: u32,
+    reported: u32,
+}
+
+impl Row for InFlightRow {
+    const PLACES: &'static [Place] = &[place(Metric::RequestsInFlight)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        let moved = i64::from(self.current) - i64::from(self.reported);
+        if moved != 0 {
+            self.reported = self.current;
+            changed(0, Change::Move(moved));
+        }
+    }
+
+    /// A request that is in flight knows its row by place.
+    fn is_pinned(&self) -> bool {
+        self.current > 0
+    }
+}
+
+/// By client, broker and acks.
+#[derive(Debug, Default)]
+pub(crate) struct AcksRow {
+    pub(crate) requests: u64,
+}
+
+impl Row for AcksRow {
+    const PLACES: &'static [Place] = &[place(Metric::ProduceRequests)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_count(&mut self.requests, 0, changed);
+    }
+}
+
+/// By client, topic and codec.
+#[derive(Debug, Default)]
+pub(crate) struct BatchRow {
+    pub(crate) size: Cell,
+    pub(crate) records: Cell,
+    pub(crate) fill: Cell,
+    pub(crate) fill_excluded: u64,
+}
+
+impl Row for BatchRow {
+    const PLACES: &'static [Place] = &[
+        place(Metric::BatchSize),
+        place(Metric::BatchRecords),
+        place(Metric::BatchFill),
+        place(Metric::BatchFillExcluded),
+    ];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_values(&mut self.size, 0, changed);
+        take_values(&mut self.records, 1, changed);
+        take_values(&mut self.fill, 2, changed);
+        take_count(&mut self.fill_excluded, 3, changed);
+    }
+}
+
+/// By client and topic.
+#[derive(Debug, Default)]
+pub(crate) struct TopicRow {
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) produced: u64,
+    pub(crate) consumed: u64,
+}
+
+impl Row for TopicRow {
+    const PLACES: &'static [Place] = &[
+        (Metric::RecordIo, Some((Attribute::Direction, "in"))),
+        (Metric::RecordIo, Some((Attribute::Direction, "out"))),
+        place(Metric::ProducedMessages),
+        place(Metric::ConsumedMessages),
+    ];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_count(&mut self.bytes_in, 0, changed);
+        take_count(&mut self.bytes_out, 1, changed);
+        take_count(&mut self.produced, 2, changed);
+        take_count(&mut self.consumed, 3, changed);
+    }
+}
+
+/// By client and broker.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionIoRow {
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+impl Row for ConnectionIoRow {
+    const PLACES: &'static [Place] = &[
+        (Metric::ConnectionIo, Some((Attribute::Direction, "in"))),
+        (Metric::ConnectionIo, Some((Attribute::Direction, "out"))),
+    ];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_count(&mut self.bytes_in, 0, changed);
+        take_count(&mut self.bytes_out, 1, changed);
+    }
+}
+
+/// By broker.
+#[derive(Debug, Default)]
+pub(crate) struct RouteRow {
+    pub(crate) opened: u64,
+    pub(crate) open: u32,
+    open_reported: u32,
+}
+
+impl Row for RouteRow {
+    const PLACES: &'static [Place] = &[place(Metric::ConnectionsOpened), place(Metric::Connections)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_count(&mut self.opened, 0, changed);
+        let moved = i64::from(self.open) - i64::from(self.open_reported);
+        if moved != 0 {
+            self.open_reported = self.open;
+            changed(1, Change::Move(moved));
+        }
+    }
+
+    fn is_pinned(&self) -> bool {
+        self.open > 0
+    }
+}
+
+/// What happens seldom, by whatever labels it has. Those of one row never have more than one of its series.
+#[derive(Debug, Default)]
+pub(crate) struct EventRow {
+    pub(crate) closed: u64,
+    pub(crate) undecoded: u64,
+    pub(crate) lost_sync: u64,
+    pub(crate) unsolicited: u64,
+    pub(crate) unjudged: u64,
+}
+
+impl Row for EventRow {
+    const PLACES: &'static [Place] = &[
+        place(Metric::ConnectionsClosed),
+        place(Metric::Undecoded),
+        place(Metric::LostSync),
+        place(Metric::UnsolicitedResponses),
+        place(Metric::SelfPartitionsUnjudged),
+    ];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_count(&mut self.closed, 0, changed);
+        take_count(&mut self.undecoded, 1, changed);
+        take_count(&mut self.lost_sync, 2, changed);
+        take_count(&mut self.unsolicited, 3, changed);
+        take_count(&mut self.unjudged, 4, changed);
+    }
+}
+
+/// Of the whole worker.
+#[derive(Debug, Default)]
+pub(crate) struct ProcessRow {
+    pub(crate) tap_nanos: u64,
+    pub(crate) captures_refused: u64,
+}
+
+impl Row for ProcessRow {
+    const PLACES: &'static [Place] = &[place(Metric::SelfTapTime), place(Metric::SelfCaptureRefused)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_count(&mut self.tap_nanos, 0, changed);
+        take_count(&mut self.captures_refused, 1, changed);
+    }
+}

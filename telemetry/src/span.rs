@@ -1,0 +1,157 @@
+//! Spans: one of a sampled exchange and each topic in it.
+//!
+//! Whether an exchange is sampled is decided by a hash of the connection and the request's number, so that it is known from
+//! the request's start without being remembered. Exchanges that fail are always kept. A worker's queue is bounded; what
+//! does not fit is counted.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use kafkascope_protocol::{Acks, ApiVersion, ErrorCode, RequestSeq, Timestamp};
+
+use crate::dictionary::{Broker, Client, Topic};
+use crate::settings::SampleRatio;
+
+/// Spans that a worker keeps between two drains: some 600 KB.
+const QUEUE: usize = 4096;
+
+/// What a client did with a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// Produce.
+    Send,
+    /// Fetch.
+    Poll,
+}
+
+impl Operation {
+    /// `messaging.operation.name`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Poll => "poll",
+        }
+    }
+
+    /// `messaging.operation.type`.
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Poll => "receive",
+        }
+    }
+}
+
+/// A finished span.
+#[derive(Debug, Clone)]
+pub struct Span {
+    pub(crate) trace: [u8; 16],
+    pub(crate) id: [u8; 8],
+    pub(crate) operation: Operation,
+    pub(crate) start: Timestamp,
+    pub(crate) end: Timestamp,
+    pub(crate) client: Option<Arc<Client>>,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) topic: Arc<Topic>,
+    /// When only one partition of the topic takes part.
+    pub(crate) partition: Option<i32>,
+    pub(crate) version: ApiVersion,
+    pub(crate) acks: Option<Acks>,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) error: ErrorCode,
+}
+
+/// A worker's spans until the next drain.
+#[derive(Debug)]
+pub(crate) struct SpanQueue {
+    ratio: Option<SampleRatio>,
+    random: u64,
+    spans: Vec<Span>,
+    dropped: u64,
+}
+
+impl SpanQueue {
+    pub(crate) fn new(ratio: Option<SampleRatio>) -> Self {
+        // The standard library's only source of randomness: its keys are new for each state.
+        let random = RandomState::new().hash_one(0);
+        Self { ratio, random, spans: Vec::new(), dropped: 0 }
+    }
+
+    /// A number that no connection had before.
+    pub(crate) fn seed(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.random)
+    }
+
+    /// Whether there are spans at all.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.ratio.is_some()
+    }
+
+    /// Whether request `seq` of the connection with this seed is sampled.
+    #[inline]
+    pub(crate) fn samples(&self, seed: u64, seq: RequestSeq) -> bool {
+        match self.ratio.map(SampleRatio::threshold) {
+            None => false,
+            Some(None) => true,
+            Some(Some(threshold)) => mix(seed ^ seq.0) < threshold,
+        }
+    }
+
+    /// Ids of a new trace and its only span.
+    pub(crate) fn ids(&mut self) -> ([u8; 16], [u8; 8]) {
+        let mut trace = [0; 16];
+        let (high, low) = trace.split_at_mut(8);
+        high.copy_from_slice(&self.seed().to_be_bytes());
+        low.copy_from_slice(&(self.seed() | 1).to_be_bytes());
+        (trace, (self.seed() | 1).to_be_bytes())
+    }
+
+    pub(crate) fn push(&mut self, span: Span) {
+        if self.spans.len() < QUEUE {
+            self.spans.push(span);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    /// What is there, and how many did not fit.
+    pub(crate) fn take(&mut self) -> (Vec<Span>, u64) {
+        (std::mem::take(&mut self.spans), std::mem::take(&mut self.dropped))
+    }
+}
+
+/// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input changes every bit of the output.
+#[inline]
+const fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_sampled_requests_is_the_ratio() {
+        for ratio in [0.0, 0.01, 0.5, 1.0] {
+            let mut queue = SpanQueue::new(Some(SampleRatio::new(ratio).unwrap()));
+            let seed = queue.seed();
+            let sampled = (0..100_000).filter(|&seq| queue.samples(seed, RequestSeq(seq))).count() as f64 / 1e5;
+            assert!((sampled - ratio).abs() < 0.01, "{sampled} of {ratio}");
+        }
+        assert!(!SpanQueue::new(None).samples(1, RequestSeq(1)));
+    }
+
+    #[test]
+    fn ids_are_never_zero_and_differ() {
+        let mut queue = SpanQueue::new(None);
+        let (first, second) = (queue.ids(), queue.ids());
+        assert_ne!(first, second);
+        assert_ne!(first.0, [0; 16]);
+        assert_ne!(first.1, [0; 8]);
+    }
+}
