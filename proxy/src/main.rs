@@ -1,3 +1,51 @@
-//! Entry point.
+//! `kafkascope-proxy`: see `--help`.
 #![forbid(unsafe_code)]
-fn main() {}
+
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use kafkascope_proxy::{Config, ConfigError, Proxy, StartError};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Exit statuses of `sysexits.h`.
+const EX_USAGE: u8 = 64;
+const EX_OSERR: u8 = 71;
+
+fn main() -> ExitCode {
+    let config = match Config::load(std::env::args_os()) {
+        Ok(config) => config,
+        Err(ConfigError::Usage(message)) => {
+            // Also `--help` and `--version`, which are no mistakes; nobody may be reading.
+            _ = message.print();
+            return if message.use_stderr() { EX_USAGE.into() } else { ExitCode::SUCCESS };
+        }
+        Err(error) => {
+            eprintln!("kafkascope-proxy: {error}");
+            return EX_USAGE.into();
+        }
+    };
+    let level = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kafkascope-proxy: {error}");
+            if error.is::<StartError>() { EX_OSERR.into() } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    let proxy = Proxy::bind(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+        let stop = async || {
+            tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+        };
+        Ok(proxy.serve(stop).await?)
+    })
+}

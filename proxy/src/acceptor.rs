@@ -1,0 +1,144 @@
+//! Accepts connections and hands each to the least loaded worker.
+//!
+//! Kafka's clients keep few, long and heavy connections: the kernel's way of spreading them (hashing) would be uneven.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketType, bind, listen, socket_with, sockopt};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use crate::config::{Host, ListenAddress, Route};
+use crate::forward::reset_on_close;
+use crate::live::{Live, Place};
+use crate::rate_limit::RateLimit;
+use crate::worker::{Command, Counts};
+
+/// Connections that the kernel completes and keeps until they are accepted; it may allow fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
+/// How long nothing is accepted when the system has no descriptor or memory for it. The connections wait in the backlog.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// A new connection.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) socket: OwnedFd,
+    pub(crate) peer: SocketAddr,
+    pub(crate) route: Arc<Route>,
+    pub(crate) place: Place,
+}
+
+/// Binds `address`: the first of its addresses that can be bound.
+pub(crate) fn listener(address: &ListenAddress) -> io::Result<TcpListener> {
+    let candidates: Vec<_> = match address.host() {
+        Host::Ip(ip) => vec![SocketAddr::new(*ip, address.port())],
+        Host::Name(name) => (name.as_str(), address.port()).to_socket_addrs()?.collect(),
+    };
+    let mut failure = io::ErrorKind::NotFound.into();
+    for candidate in candidates {
+        match bound(candidate) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = error.into(),
+        }
+    }
+    Err(failure)
+}
+
+fn bound(address: SocketAddr) -> Result<TcpListener, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
+    // A restart may bind while connections of its predecessor are in TIME_WAIT.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// What all acceptors share.
+#[derive(Debug, Clone)]
+pub(crate) struct Acceptor {
+    pub(crate) live: Arc<Live>,
+    pub(crate) workers: Vec<mpsc::UnboundedSender<Command>>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+impl Acceptor {
+    /// Accepts until dropped. Never gives up: whatever the system lacks may come back.
+    pub(crate) async fn run(self, listener: AsyncFd<TcpListener>, route: Arc<Route>) {
+        let (over_limit, no_descriptor) = (RateLimit::default(), RateLimit::default());
+        loop {
+            let accepted = match listener.readable().await {
+                Ok(mut ready) => match ready.try_io(|listener| Ok(accept(listener.get_ref())?)) {
+                    Ok(accepted) => accepted,
+                    Err(_would_block) => continue,
+                },
+                Err(error) => Err(error),
+            };
+            match accepted {
+                Ok((socket, peer)) => match self.live.take_place() {
+                    Some(place) => self.hand_over(Accepted { socket, peer, route: Arc::clone(&route), place }),
+                    None => {
+                        reset_on_close(&socket);
+                        self.counts.over_limit.fetch_add(1, Ordering::Relaxed);
+                        if let Some(suppressed) = over_limit.pass() {
+                            let limit = self.live.limit();
+                            warn!(%peer, limit, suppressed, "connection closed: as many live as --max-connections allows");
+                        }
+                    }
+                },
+                // The client is gone already.
+                Err(error) if is_of_connection(&error) => debug!(%error, "connection lost before it was accepted"),
+                Err(error) => {
+                    self.counts.accept_failed.fetch_add(1, Ordering::Relaxed);
+                    if let Some(suppressed) = no_descriptor.pass() {
+                        warn!(%error, listen = %route.listen, suppressed, "cannot accept connections now");
+                    }
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+    }
+
+    fn hand_over(&self, accepted: Accepted) {
+        if let Some(worker) = self.workers.get(accepted.place.worker) {
+            // A worker that is gone takes its connections with it: the process is ending.
+            _ = worker.send(Command::Serve(accepted));
+        }
+    }
+}
+
+fn accept(listener: &TcpListener) -> Result<(OwnedFd, SocketAddr), Errno> {
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).ok_or(Errno::CONNABORTED)?;
+    // An IPv4 client of an IPv6 listener is known by its IPv4 address.
+    Ok((socket, SocketAddr::new(peer.ip().to_canonical(), peer.port())))
+}
+
+/// Errors of the connection that was to be accepted, not of accepting: see accept(2), "Error handling".
+fn is_of_connection(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::CONNABORTED
+                | Errno::PROTO
+                | Errno::PERM
+                | Errno::NETDOWN
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH
+                | Errno::INTR
+        )
+    )
+}

@@ -1,0 +1,145 @@
+//! The settings as typed: one structure for flags, environment and file.
+
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use serde::Deserialize;
+
+use super::ConfigError;
+
+/// Transparent Kafka proxy that measures what clients do.
+///
+/// Clients connect to LISTEN instead of the broker; every byte is passed on unchanged to UPSTREAM, and what passes is
+/// measured: latency, batch sizes, compression, acks, by client. Each flag has an environment name, and a file (--config)
+/// may set them all by their long names: flags win over the environment, the environment over the file.
+#[derive(Debug, Default, Parser, Deserialize)]
+#[command(name = "kafkascope-proxy", version, after_help = EXAMPLES)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(super) struct Flags {
+    /// Where to listen and where that leads; once for each broker.
+    ///
+    /// Options: observe=none|headers|full (else as --observe), name=CLUSTER (groups the routes of one cluster), id=N (the
+    /// broker's node id). IPv6 in brackets; host names are resolved at each connection.
+    #[arg(long, env = "KAFKASCOPE_ROUTE", value_name = "LISTEN=UPSTREAM[,OPTION=..]", value_delimiter = ' ')]
+    pub(super) route: Option<Vec<Value>>,
+
+    /// Serve /healthz, /readyz, /metrics and /api/clients here.
+    #[arg(long, env = "KAFKASCOPE_ADMIN", value_name = "ADDRESS")]
+    pub(super) admin: Option<Value>,
+
+    /// How much of the traffic is decoded: none, headers or full [default: full].
+    #[arg(long, env = "KAFKASCOPE_OBSERVE", value_name = "DEPTH")]
+    pub(super) observe: Option<Value>,
+
+    /// Threads that forward [default: one for each processor].
+    #[arg(long, env = "KAFKASCOPE_WORKERS", value_name = "N")]
+    pub(super) workers: Option<Value>,
+
+    /// Connections at once; more are closed [default: what the limit on open files allows].
+    #[arg(long, env = "KAFKASCOPE_MAX_CONNECTIONS", value_name = "N")]
+    pub(super) max_connections: Option<Value>,
+
+    /// How long connecting to an upstream may take [default: 10s].
+    #[arg(long, env = "KAFKASCOPE_CONNECT_TIMEOUT", value_name = "DURATION")]
+    pub(super) connect_timeout: Option<Value>,
+
+    /// How long connections may take to end after SIGTERM or SIGINT; a second signal ends at once [default: 30s].
+    #[arg(long, env = "KAFKASCOPE_DRAIN_TIMEOUT", value_name = "DURATION")]
+    pub(super) drain_timeout: Option<Value>,
+
+    /// A TOML file with settings by their long names, e.g. route = ["127.0.0.1:19092=127.0.0.1:9092"].
+    #[arg(long, env = "KAFKASCOPE_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub(super) config: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  One broker, metrics for Prometheus:
+    kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --admin 127.0.0.1:9464
+    curl 127.0.0.1:9464/api/clients
+  Three brokers, each advertising the proxy's address to its clients:
+    kafkascope-proxy --route [::]:9092=kafka-1.internal:9092,id=1 --route [::]:9093=kafka-2.internal:9092,id=2 \\
+                     --route [::]:9094=kafka-3.internal:9092,id=3
+  Forward only, decode nothing:
+    kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --observe none
+
+Exit status: 0 after a drain, 64 for a wrong configuration, 71 when an address cannot be bound.
+RUST_LOG sets what is logged to standard error, e.g. RUST_LOG=debug.";
+
+impl Flags {
+    /// `self`, and what it lacks from `other`.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            route: self.route.or(other.route),
+            admin: self.admin.or(other.admin),
+            observe: self.observe.or(other.observe),
+            workers: self.workers.or(other.workers),
+            max_connections: self.max_connections.or(other.max_connections),
+            connect_timeout: self.connect_timeout.or(other.connect_timeout),
+            drain_timeout: self.drain_timeout.or(other.drain_timeout),
+            config: self.config.or(other.config),
+        }
+    }
+
+    /// Remembers the file that the values came from, for messages.
+    pub(super) fn came_from(&mut self, file: &Path) {
+        let single = [
+            &mut self.admin,
+            &mut self.observe,
+            &mut self.workers,
+            &mut self.max_connections,
+            &mut self.connect_timeout,
+            &mut self.drain_timeout,
+        ];
+        for value in single.into_iter().flatten().chain(self.route.iter_mut().flatten()) {
+            value.file = Some(file.to_owned());
+        }
+    }
+}
+
+/// A value as typed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "Scalar")]
+pub(super) struct Value {
+    text: String,
+    /// Where it stands, unless in a flag or the environment.
+    file: Option<PathBuf>,
+}
+
+impl Value {
+    pub(super) fn check<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, ConfigError> {
+        parse(&self.text).map_err(|problem| {
+            let key = match &self.file {
+                Some(file) => format!("{}: {key}", file.display()),
+                None => format!("--{key} (KAFKASCOPE_{})", key.replace('-', "_").to_uppercase()),
+            };
+            ConfigError::Invalid { key, value: self.text.clone(), problem }
+        })
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self { text, file: None }
+    }
+}
+
+/// A TOML file may say `workers = 2` or `workers = "2"`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Scalar {
+    Text(String),
+    Whole(i64),
+    Real(f64),
+}
+
+impl From<Scalar> for Value {
+    fn from(scalar: Scalar) -> Self {
+        Self::from(match scalar {
+            Scalar::Text(text) => text,
+            Scalar::Whole(number) => number.to_string(),
+            Scalar::Real(number) => number.to_string(),
+        })
+    }
+}
