@@ -10,18 +10,33 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-#![cfg_attr(test, allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests compute on known data"))]
+#![cfg_attr(
+    test,
+    allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "tests compute on known data")
+)]
 
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod api;
+mod body;
 mod connection;
 mod error_code;
+mod foreign;
+mod in_flight;
 mod limits;
 mod observation;
+mod positions;
+mod reader;
+mod requests;
+mod responses;
+mod sasl;
 mod sink;
+mod stream;
+mod topics;
 
+pub use api::{APIS, ApiInfo};
 pub use connection::Connection;
 pub use error_code::ErrorCode;
 pub use limits::Limits;

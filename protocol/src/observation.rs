@@ -91,7 +91,7 @@ pub enum TopicLabel<'a> {
 #[non_exhaustive]
 pub enum Observation<'a> {
     /// The client id of the requests that follow. Comes before the first [`RequestHead`] and whenever the id changes.
-    /// `None` is Kafka's null.
+    /// `None` is Kafka's null. An unknown API's header is not read so far, so the id before stays, if there was one.
     Client(Option<&'a [u8]>),
     /// The client's software, from ApiVersions v3+ (KIP-511).
     Software {
@@ -533,7 +533,7 @@ pub struct Exchange {
     pub throttle_ms: Option<i32>,
     /// Produce only: requested acknowledgement.
     pub acks: Option<Acks>,
-    /// Fetch only.
+    /// Fetch only; `None` if the request was not decoded.
     pub fetch: Option<FetchSummary>,
 }
 
@@ -562,7 +562,8 @@ pub enum FetchWait {
     /// Enough came, but when the request arrived every partition had been read up to the last high watermark (last
     /// stable offset for `read_committed`) seen on this connection: the broker waited for records to be produced.
     Waited,
-    /// Enough came, and it was there already: the duration is the broker's own speed.
+    /// Enough came, and it was there already: the duration is the broker's own speed. So it is with a `min_bytes` of 0,
+    /// for which a broker never waits.
     Served,
 }
 
@@ -581,17 +582,22 @@ pub enum UndecodedReason {
     Gap,
 }
 
-/// A frame whose body was not decoded.
+/// A frame whose body was not decoded. An unknown API or version is told once, for the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Undecoded {
     /// Which way the frame went.
     pub direction: Direction,
-    /// Its API.
+    /// Its API; -1 if its header was not seen.
     pub api: ApiKey,
-    /// Its version.
+    /// Its version; -1 if its header was not seen.
     pub version: ApiVersion,
     /// Why.
     pub reason: UndecodedReason,
+}
+
+impl Undecoded {
+    /// API and version of a frame whose header was not seen.
+    pub(crate) const UNKNOWN: (ApiKey, ApiVersion) = (ApiKey(-1), ApiVersion(-1));
 }
 
 /// Why a direction is no longer decoded.

@@ -1,0 +1,150 @@
+//! Bodies, by API. Each reader of a body is a state that walks over elements as they pass (see [`crate::reader`]).
+//!
+//! One more API is one more file with a `walk`, one line in [`RequestBody`] or [`ResponseBody`], one in its `of` and one in
+//! its `walk`.
+
+mod api_versions;
+mod fetch_request;
+mod fetch_response;
+mod metadata_response;
+mod produce_request;
+mod produce_response;
+mod records;
+mod sasl;
+
+use crate::{
+    ApiKey, ApiVersion, CaptureBudget, Depth, Limits, Sink,
+    in_flight::{Answer, Request},
+    positions::Positions,
+    reader::{Read, Reader},
+    sasl::Sasl,
+    topics::Topics,
+};
+
+/// What a connection remembers from one message to the next, other than the requests in flight.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) topics: Topics,
+    pub(crate) positions: Positions,
+    pub(crate) sasl: Sasl,
+}
+
+/// What a body is read with.
+pub(crate) struct Context<'c, S> {
+    pub(crate) sink: &'c mut S,
+    pub(crate) memory: &'c mut Memory,
+    pub(crate) budget: &'c CaptureBudget,
+    /// The request that is read or answered.
+    pub(crate) request: &'c mut Request,
+    /// Its response; nobody's while a request is read.
+    pub(crate) answer: &'c mut Answer,
+}
+
+/// A request's body.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// It is not looked at.
+    Opaque,
+    Produce(produce_request::Produce),
+    Fetch(fetch_request::Fetch),
+    ApiVersions(api_versions::Request),
+    SaslHandshake,
+    SaslAuthenticate {
+        flexible: bool,
+    },
+}
+
+/// A response's body.
+#[derive(Debug)]
+pub(crate) enum ResponseBody {
+    /// It is not looked at.
+    Opaque,
+    Produce(produce_response::Produce),
+    Fetch(fetch_response::Fetch),
+    Metadata(metadata_response::Metadata),
+    ApiVersions {
+        version: i16,
+    },
+    SaslHandshake,
+    SaslAuthenticate {
+        version: i16,
+    },
+}
+
+impl RequestBody {
+    /// The reader of this known version's body.
+    #[inline]
+    pub(crate) fn of(api: ApiKey, ApiVersion(version): ApiVersion, depth: Depth) -> Self {
+        match (api, depth) {
+            // Whether a response will come stands in the body.
+            (ApiKey::PRODUCE, _) => Self::Produce(produce_request::Produce::new(version, depth)),
+            // What follows in place of frames stands in the body.
+            (ApiKey::SASL_HANDSHAKE, _) => Self::SaslHandshake,
+            (_, Depth::Headers) => Self::Opaque,
+            (ApiKey::FETCH, _) => Self::Fetch(fetch_request::Fetch::new(version)),
+            (ApiKey::API_VERSIONS, _) if version >= api_versions::NAMED => Self::ApiVersions(api_versions::Request),
+            (ApiKey::SASL_AUTHENTICATE, _) => Self::SaslAuthenticate { flexible: version >= 2 },
+            _ => Self::Opaque,
+        }
+    }
+
+    /// Longest element that is buffered, in bytes.
+    #[inline]
+    pub(crate) const fn limit(&self, limits: &Limits) -> usize {
+        match self {
+            Self::Opaque | Self::Produce(_) | Self::Fetch(_) => limits.field,
+            Self::ApiVersions(_) | Self::SaslHandshake | Self::SaslAuthenticate { .. } => limits.collected,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        match self {
+            Self::Opaque => reader.skip(reader.left()),
+            Self::Produce(body) => body.walk(reader, context),
+            Self::Fetch(body) => body.walk(reader, context),
+            Self::ApiVersions(body) => body.walk(reader, context),
+            Self::SaslHandshake => sasl::handshake_request(reader, context),
+            Self::SaslAuthenticate { flexible } => sasl::authenticate_request(*flexible, reader, context),
+        }
+    }
+}
+
+impl ResponseBody {
+    /// The reader of the response to a request of this known version.
+    #[inline]
+    pub(crate) fn of(api: ApiKey, ApiVersion(version): ApiVersion, depth: Depth) -> Self {
+        match (api, depth) {
+            (ApiKey::SASL_HANDSHAKE, _) => Self::SaslHandshake,
+            (_, Depth::Headers) => Self::Opaque,
+            (ApiKey::PRODUCE, _) => Self::Produce(produce_response::Produce::new(version)),
+            (ApiKey::FETCH, _) => Self::Fetch(fetch_response::Fetch::new(version)),
+            (ApiKey::METADATA, _) => Self::Metadata(metadata_response::Metadata::new(version)),
+            (ApiKey::API_VERSIONS, _) => Self::ApiVersions { version },
+            (ApiKey::SASL_AUTHENTICATE, _) => Self::SaslAuthenticate { version },
+            _ => Self::Opaque,
+        }
+    }
+
+    /// Longest element that is buffered, in bytes.
+    #[inline]
+    pub(crate) const fn limit(&self, limits: &Limits) -> usize {
+        match self {
+            Self::Opaque | Self::Produce(_) | Self::Fetch(_) | Self::Metadata(_) => limits.field,
+            Self::ApiVersions { .. } | Self::SaslHandshake | Self::SaslAuthenticate { .. } => limits.collected,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        match self {
+            Self::Opaque => reader.skip(reader.left()),
+            Self::Produce(body) => body.walk(reader, context),
+            Self::Fetch(body) => body.walk(reader, context),
+            Self::Metadata(body) => body.walk(reader, context),
+            Self::ApiVersions { version } => api_versions::response(*version, reader, context),
+            Self::SaslHandshake => sasl::handshake_response(reader, context),
+            Self::SaslAuthenticate { version } => sasl::authenticate_response(*version, reader, context),
+        }
+    }
+}

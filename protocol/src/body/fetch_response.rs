@@ -1,0 +1,240 @@
+//! Fetch responses, versions 0 to 18. Source: `FetchResponse.json`.
+//!
+//! Left out: aborted transactions, preferred read replicas, and the leaders that KIP-951 adds as tagged fields.
+
+use crate::{
+    Direction, ErrorCode, FetchPartition, Observation, Sink, TopicId,
+    body::{
+        Context,
+        records::{Place, Records},
+    },
+    reader::{Read, Reader, Tags},
+    topics::Topic,
+};
+
+/// First version with a throttle time.
+const THROTTLE: i16 = 1;
+/// First version with the last stable offset and aborted transactions.
+const TRANSACTIONS: i16 = 4;
+/// First version with the start of the log.
+const LOG_START: i16 = 5;
+/// First version with fetch sessions (KIP-227) and an error of the whole response.
+const SESSIONS: i16 = 7;
+/// First version with a preferred read replica.
+const READ_REPLICA: i16 = 11;
+/// First version with compact lengths and tagged fields.
+const FLEXIBLE: i16 = 12;
+/// First version that names topics by id (KIP-516).
+const TOPIC_IDS: i16 = 13;
+/// Producer id and first offset of an aborted transaction.
+const ABORTED_BYTES: u64 = 16;
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Head,
+    Topic,
+    Partition,
+    Aborted,
+    AbortedTags,
+    Size,
+    Records,
+    PartitionTags,
+    TopicTags,
+    Tags,
+}
+
+/// The walk over a Fetch response.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    version: i16,
+    flexible: bool,
+    state: State,
+    tags: Tags,
+    topics: u32,
+    partitions: u32,
+    aborted: u32,
+    topic: Topic,
+    partition: PartitionHead,
+    fetch_offset: Option<i64>,
+    records: Records,
+}
+
+/// What comes before the aborted transactions.
+#[derive(Debug, Clone, Copy, Default)]
+struct PartitionHead {
+    index: i32,
+    error: ErrorCode,
+    high_watermark: i64,
+    last_stable_offset: Option<i64>,
+    log_start_offset: Option<i64>,
+}
+
+impl Fetch {
+    pub(crate) fn new(version: i16) -> Self {
+        Self {
+            version,
+            flexible: version >= FLEXIBLE,
+            state: State::Head,
+            tags: Tags::Count,
+            topics: 0,
+            partitions: 0,
+            aborted: 0,
+            topic: Topic::Known(0),
+            partition: PartitionHead::default(),
+            fetch_offset: None,
+            records: Records::default(),
+        }
+    }
+
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        loop {
+            self.state = match self.state {
+                State::Head => {
+                    self.head(reader, context)?;
+                    State::Topic
+                }
+                State::Topic => match self.topics.checked_sub(1) {
+                    Some(left) => {
+                        self.topic(reader, context)?;
+                        self.topics = left;
+                        State::Partition
+                    }
+                    None => State::Tags,
+                },
+                State::Partition => match self.partitions.checked_sub(1) {
+                    Some(left) => {
+                        self.partition(reader)?;
+                        self.partitions = left;
+                        State::Aborted
+                    }
+                    None => State::TopicTags,
+                },
+                State::Aborted => match self.aborted.checked_sub(1) {
+                    None => State::Size,
+                    Some(left) if self.flexible => {
+                        reader.skip(ABORTED_BYTES)?;
+                        self.aborted = left;
+                        State::AbortedTags
+                    }
+                    Some(_) => {
+                        reader.skip(u64::from(self.aborted).saturating_mul(ABORTED_BYTES))?;
+                        self.aborted = 0;
+                        State::Size
+                    }
+                },
+                State::AbortedTags => {
+                    self.tags.skip(reader)?;
+                    State::Aborted
+                }
+                State::Size => {
+                    self.size(reader, context)?;
+                    State::Records
+                }
+                State::Records => {
+                    let place = Place {
+                        direction: Direction::Response,
+                        topic: self.topic,
+                        partition: self.partition.index,
+                        fetch_offset: self.fetch_offset,
+                    };
+                    self.records.walk(&place, reader, context)?;
+                    State::PartitionTags
+                }
+                State::PartitionTags => {
+                    self.skip_tags(reader)?;
+                    State::Partition
+                }
+                State::TopicTags => {
+                    self.skip_tags(reader)?;
+                    State::Topic
+                }
+                State::Tags => return self.skip_tags(reader),
+            }
+        }
+    }
+
+    fn head<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        let throttle_ms = if self.version >= THROTTLE { Some(reader.i32()?) } else { None };
+        let (error, session_id) =
+            if self.version >= SESSIONS { (ErrorCode(reader.i16()?), reader.i32()?) } else { (ErrorCode::NONE, 0) };
+        self.topics = reader.count(self.flexible)?;
+        reader.commit();
+        context.answer.throttle_ms = throttle_ms;
+        context.answer.failed(error);
+        context.answer.session_id = session_id;
+        if let Some(ask) = &context.request.fetch {
+            context.memory.positions.opened(ask.generation, session_id);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn topic<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.version >= TOPIC_IDS {
+            let id = TopicId(*reader.fixed::<16>()?);
+            self.partitions = reader.count(self.flexible)?;
+            self.topic = context.memory.topics.with_id(id);
+        } else {
+            let name = reader.string(self.flexible)?;
+            self.partitions = reader.count(self.flexible)?;
+            self.topic = context.memory.topics.named(Direction::Response, name);
+        }
+        reader.commit();
+        Ok(())
+    }
+
+    #[inline]
+    fn partition(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        let index = reader.i32()?;
+        let error = ErrorCode(reader.i16()?);
+        let high_watermark = reader.i64()?;
+        let last_stable_offset = if self.version >= TRANSACTIONS { Some(reader.i64()?) } else { None };
+        let log_start_offset = if self.version >= LOG_START { Some(reader.i64()?) } else { None };
+        self.aborted = if self.version >= TRANSACTIONS { reader.count(self.flexible)? } else { 0 };
+        reader.commit();
+        self.partition = PartitionHead { index, error, high_watermark, last_stable_offset, log_start_offset };
+        Ok(())
+    }
+
+    #[inline]
+    fn size<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.version >= READ_REPLICA {
+            reader.i32()?;
+        }
+        let bytes = reader.size(self.flexible)?;
+        reader.commit();
+        self.records.begin(bytes);
+        let PartitionHead { index, error, high_watermark, last_stable_offset, log_start_offset } = self.partition;
+        let seq = context.request.seq;
+        self.fetch_offset = match &context.request.fetch {
+            None => None,
+            Some(ask) => {
+                let end = match last_stable_offset {
+                    Some(last_stable_offset) if ask.read_committed => last_stable_offset,
+                    _ => high_watermark,
+                };
+                let known_end = if error.is_none() { end } else { -1 };
+                context.memory.positions.answered(ask.generation, seq, self.topic.index(), index, known_end)
+            }
+        };
+        context.answer.failed(error);
+        context.answer.record_bytes = context.answer.record_bytes.saturating_add(u64::from(bytes));
+        context.sink.observe(Observation::FetchPartition(FetchPartition {
+            seq,
+            topic: context.memory.topics.describe(self.topic),
+            partition: index,
+            error,
+            high_watermark,
+            last_stable_offset,
+            log_start_offset,
+            fetch_offset: self.fetch_offset,
+            record_bytes: u64::from(bytes),
+        }));
+        Ok(())
+    }
+
+    #[inline]
+    fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        if self.flexible { self.tags.skip(reader) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,227 @@
+//! Metadata responses, versions 0 to 13. Source: `MetadataResponse.json`.
+//!
+//! Left out: racks, authorized operations, and the controller (which is a random broker's id in KRaft).
+
+use alloc::vec::Vec;
+
+use crate::{
+    Broker, ErrorCode, NodeIds, Observation, PartitionMetadata, Sink, TopicId, TopicMetadata,
+    body::Context,
+    reader::{Read, Reader, Tags},
+};
+
+/// First version with racks, a controller and a mark of internal topics.
+const CONTROLLER: i16 = 1;
+/// First version with the cluster id.
+const CLUSTER_ID: i16 = 2;
+/// First version with a throttle time.
+const THROTTLE: i16 = 3;
+/// First version with offline replicas.
+const OFFLINE: i16 = 5;
+/// First version with the leader epoch.
+const LEADER_EPOCH: i16 = 7;
+/// First version with authorized operations.
+const OPERATIONS: i16 = 8;
+/// Last version with the authorized operations of the cluster.
+const CLUSTER_OPERATIONS_END: i16 = 10;
+/// First version with compact lengths and tagged fields.
+const FLEXIBLE: i16 = 9;
+/// First version with topic ids (KIP-516).
+const TOPIC_IDS: i16 = 10;
+/// First version with an error of the whole response.
+const ERROR: i16 = 13;
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Head,
+    Broker,
+    BrokerTags,
+    Cluster,
+    Topic,
+    Partition,
+    PartitionTags,
+    Operations,
+    TopicTags,
+    Error,
+    Tags,
+}
+
+/// The walk over a Metadata response.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    version: i16,
+    flexible: bool,
+    state: State,
+    tags: Tags,
+    brokers: u32,
+    topics: u32,
+    partitions: u32,
+    has_name: bool,
+    name: Vec<u8>,
+    id: Option<TopicId>,
+}
+
+impl Metadata {
+    pub(crate) fn new(version: i16) -> Self {
+        Self {
+            version,
+            flexible: version >= FLEXIBLE,
+            state: State::Head,
+            tags: Tags::Count,
+            brokers: 0,
+            topics: 0,
+            partitions: 0,
+            has_name: false,
+            name: Vec::new(),
+            id: None,
+        }
+    }
+
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        loop {
+            self.state = match self.state {
+                State::Head => {
+                    let throttle_ms = if self.version >= THROTTLE { Some(reader.i32()?) } else { None };
+                    self.brokers = reader.count(self.flexible)?;
+                    reader.commit();
+                    context.answer.throttle_ms = throttle_ms;
+                    State::Broker
+                }
+                State::Broker => match self.brokers.checked_sub(1) {
+                    Some(left) => {
+                        self.broker(reader, context)?;
+                        self.brokers = left;
+                        State::BrokerTags
+                    }
+                    None => State::Cluster,
+                },
+                State::BrokerTags => {
+                    self.skip_tags(reader)?;
+                    State::Broker
+                }
+                State::Cluster => {
+                    self.cluster(reader, context)?;
+                    State::Topic
+                }
+                State::Topic => match self.topics.checked_sub(1) {
+                    Some(left) => {
+                        self.topic(reader, context)?;
+                        self.topics = left;
+                        State::Partition
+                    }
+                    None => State::Error,
+                },
+                State::Partition => match self.partitions.checked_sub(1) {
+                    Some(left) => {
+                        self.partition(reader, context)?;
+                        self.partitions = left;
+                        State::PartitionTags
+                    }
+                    None => State::Operations,
+                },
+                State::PartitionTags => {
+                    self.skip_tags(reader)?;
+                    State::Partition
+                }
+                State::Operations => {
+                    if self.version >= OPERATIONS {
+                        reader.i32()?;
+                        reader.commit();
+                    }
+                    State::TopicTags
+                }
+                State::TopicTags => {
+                    self.skip_tags(reader)?;
+                    State::Topic
+                }
+                State::Error => {
+                    if (OPERATIONS..=CLUSTER_OPERATIONS_END).contains(&self.version) {
+                        reader.i32()?;
+                    }
+                    let error = if self.version >= ERROR { ErrorCode(reader.i16()?) } else { ErrorCode::NONE };
+                    reader.commit();
+                    context.answer.failed(error);
+                    State::Tags
+                }
+                State::Tags => return self.skip_tags(reader),
+            }
+        }
+    }
+
+    fn broker<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        let id = reader.i32()?;
+        let host = reader.string(self.flexible)?;
+        let port = reader.i32()?;
+        if self.version >= CONTROLLER {
+            reader.nullable_string(self.flexible)?;
+        }
+        reader.commit();
+        context.sink.observe(Observation::Broker(Broker { seq: context.request.seq, id, host, port }));
+        Ok(())
+    }
+
+    fn cluster<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        let cluster_id = if self.version >= CLUSTER_ID { reader.nullable_string(self.flexible)? } else { None };
+        if self.version >= CONTROLLER {
+            reader.i32()?;
+        }
+        self.topics = reader.count(self.flexible)?;
+        reader.commit();
+        if let Some(cluster_id) = cluster_id {
+            context.sink.observe(Observation::ClusterId(cluster_id));
+        }
+        Ok(())
+    }
+
+    fn topic<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        let error = ErrorCode(reader.i16()?);
+        let name = reader.nullable_string(self.flexible)?;
+        let id = if self.version >= TOPIC_IDS { Some(TopicId(*reader.fixed::<16>()?)) } else { None };
+        if self.version >= CONTROLLER {
+            reader.i8()?;
+        }
+        self.partitions = reader.count(self.flexible)?;
+        reader.commit();
+        self.has_name = name.is_some();
+        self.name.clear();
+        self.name.extend_from_slice(name.unwrap_or_default());
+        self.id = id;
+        context.answer.failed(error);
+        context.sink.observe(Observation::TopicMetadata(TopicMetadata { seq: context.request.seq, error, name, id }));
+        Ok(())
+    }
+
+    fn partition<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        let error = ErrorCode(reader.i16()?);
+        let partition = reader.i32()?;
+        let leader = reader.i32()?;
+        let leader_epoch = if self.version >= LEADER_EPOCH { Some(reader.i32()?) } else { None };
+        let replicas = self.node_ids(reader)?;
+        let in_sync = self.node_ids(reader)?;
+        let offline = if self.version >= OFFLINE { self.node_ids(reader)? } else { NodeIds::default() };
+        reader.commit();
+        context.answer.failed(error);
+        context.sink.observe(Observation::PartitionMetadata(PartitionMetadata {
+            seq: context.request.seq,
+            name: self.has_name.then_some(&self.name),
+            id: self.id,
+            error,
+            partition,
+            leader,
+            leader_epoch,
+            replicas,
+            in_sync,
+            offline,
+        }));
+        Ok(())
+    }
+
+    fn node_ids<'a>(&self, reader: &mut Reader<'a>) -> Read<NodeIds<'a>> {
+        let count = reader.count(self.flexible)? as usize;
+        reader.bytes(count.saturating_mul(4)).map(NodeIds)
+    }
+
+    fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        if self.flexible { self.tags.skip(reader) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,380 @@
+//! A checked cursor over the bytes of one frame that are at hand.
+//!
+//! Bodies are read in *elements* (a topic head, a partition head, a record batch's head). An element is read whole or not at
+//! all: when bytes are missing the reader says how many, and the element is read again from its start once they are there.
+//! [`Reader::commit`] ends an element. What happens depends on the frame's length and on the limit, never on how the frame
+//! was cut into reads, so the same bytes always give the same observations.
+
+/// Why an element could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// So many bytes more are needed, and the frame has them.
+    Short(usize),
+    /// The frame ends before the element, or a value is impossible.
+    Malformed,
+    /// A field is longer than may be buffered.
+    TooLarge,
+    /// The reader of the body has seen what it wanted; the rest is not looked at.
+    Enough,
+}
+
+pub(crate) type Read<T> = Result<T, Halt>;
+
+/// See the module's first paragraph.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    rest: &'a [u8],
+    /// Length of `rest` at the last commit.
+    mark: usize,
+    /// Bytes of the frame behind `rest`, less those of `debt`.
+    beyond: u64,
+    /// Bytes to skip that are not at hand.
+    debt: u64,
+    /// Longest element whose variable part is believed.
+    limit: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `bytes`, behind which the frame has `beyond` more.
+    #[inline]
+    pub(crate) const fn new(bytes: &'a [u8], beyond: u64, limit: usize) -> Self {
+        Self { rest: bytes, mark: bytes.len(), beyond, debt: 0, limit }
+    }
+
+    /// Ends the element.
+    #[inline]
+    pub(crate) const fn commit(&mut self) {
+        self.mark = self.rest.len();
+    }
+
+    /// Bytes from the last commit to the end of what is at hand.
+    #[inline]
+    pub(crate) const fn uncommitted(&self) -> usize {
+        self.mark
+    }
+
+    /// Bytes to skip that are not at hand.
+    #[inline]
+    pub(crate) const fn debt(&self) -> u64 {
+        self.debt
+    }
+
+    /// Bytes of the frame that were neither read nor skipped.
+    #[inline]
+    pub(crate) const fn left(&self) -> u64 {
+        (self.rest.len() as u64).saturating_add(self.beyond)
+    }
+
+    #[cold]
+    #[inline(never)]
+    const fn short(&self, wanted: usize) -> Halt {
+        if wanted as u64 > self.left() { Halt::Malformed } else { Halt::Short(wanted.saturating_sub(self.rest.len())) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    const fn short_variable(&self, wanted: usize) -> Halt {
+        if wanted as u64 <= self.left() && self.element().saturating_add(wanted) > self.limit {
+            return Halt::TooLarge;
+        }
+        self.short(wanted)
+    }
+
+    /// Bytes of this element so far.
+    #[inline]
+    const fn element(&self) -> usize {
+        self.mark.saturating_sub(self.rest.len())
+    }
+
+    /// The next `N` bytes.
+    #[inline(always)]
+    pub(crate) fn fixed<const N: usize>(&mut self) -> Read<&'a [u8; N]> {
+        match self.rest.split_first_chunk::<N>() {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(taken)
+            }
+            None => Err(self.short(N)),
+        }
+    }
+
+    /// The next `N` bytes, which stay unread.
+    #[inline(always)]
+    pub(crate) fn peek<const N: usize>(&self) -> Read<&'a [u8; N]> {
+        self.rest.first_chunk::<N>().ok_or_else(|| self.short(N))
+    }
+
+    #[inline(always)]
+    pub(crate) fn i8(&mut self) -> Read<i8> {
+        self.fixed::<1>().copied().map(i8::from_be_bytes)
+    }
+
+    #[inline(always)]
+    pub(crate) fn i16(&mut self) -> Read<i16> {
+        self.fixed::<2>().copied().map(i16::from_be_bytes)
+    }
+
+    #[inline(always)]
+    pub(crate) fn i32(&mut self) -> Read<i32> {
+        self.fixed::<4>().copied().map(i32::from_be_bytes)
+    }
+
+    #[inline(always)]
+    pub(crate) fn i64(&mut self) -> Read<i64> {
+        self.fixed::<8>().copied().map(i64::from_be_bytes)
+    }
+
+    /// An unsigned varint of up to 32 bits.
+    #[inline(always)]
+    pub(crate) fn varint(&mut self) -> Read<u32> {
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(u32::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> Read<u32> {
+        let mut value = 0u32;
+        for shift in [0u32, 7, 14, 21, 28] {
+            let [byte] = *self.fixed::<1>()?;
+            let bits = u32::from(byte & 0x7f);
+            if shift == 28 && bits > 0x0f {
+                return Err(Halt::Malformed);
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(Halt::Malformed)
+    }
+
+    /// `length` bytes of variable length.
+    #[inline]
+    pub(crate) fn bytes(&mut self, length: usize) -> Read<&'a [u8]> {
+        match self.rest.split_at_checked(length) {
+            Some((taken, rest)) => {
+                if self.mark.saturating_sub(rest.len()) > self.limit {
+                    return Err(Halt::TooLarge);
+                }
+                self.rest = rest;
+                Ok(taken)
+            }
+            None => Err(self.short_variable(length)),
+        }
+    }
+
+    /// `length` bytes for which there is a budget: the limit of an element does not apply.
+    #[inline]
+    pub(crate) fn budgeted(&mut self, length: usize) -> Read<&'a [u8]> {
+        match self.rest.split_at_checked(length) {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(taken)
+            }
+            None => Err(self.short(length)),
+        }
+    }
+
+    /// What is left of the frame, as one element.
+    pub(crate) fn body(&mut self) -> Read<Reader<'a>> {
+        let length = usize::try_from(self.left()).ok().ok_or(Halt::TooLarge)?;
+        Ok(Reader::new(self.bytes(length)?, 0, self.limit))
+    }
+
+    /// Ends an element that was read through [`body`](Self::body): nothing may be left of it.
+    pub(crate) fn finish(&mut self, body: &Reader<'_>) -> Read<()> {
+        if body.left() > 0 {
+            return Err(Halt::Malformed);
+        }
+        self.commit();
+        Ok(())
+    }
+
+    /// Skips `count` bytes, at hand or not, and ends the element.
+    #[inline]
+    pub(crate) fn skip(&mut self, count: u64) -> Read<()> {
+        match usize::try_from(count).ok().and_then(|count| self.rest.get(count..)) {
+            Some(rest) => self.rest = rest,
+            None => {
+                let debt = count.saturating_sub(self.rest.len() as u64);
+                self.beyond = self.beyond.checked_sub(debt).ok_or(Halt::Malformed)?;
+                self.debt = self.debt.saturating_add(debt);
+                self.rest = &[];
+            }
+        }
+        self.commit();
+        Ok(())
+    }
+
+    /// A count of array elements, `None` for a null array.
+    #[inline(always)]
+    pub(crate) fn nullable_count(&mut self, flexible: bool) -> Read<Option<u32>> {
+        if flexible {
+            Ok(self.varint()?.checked_sub(1))
+        } else {
+            match self.i32()? {
+                -1 => Ok(None),
+                count => u32::try_from(count).ok().ok_or(Halt::Malformed).map(Some),
+            }
+        }
+    }
+
+    /// A count of array elements, null read as 0 as Kafka's own clients of old did.
+    #[inline(always)]
+    pub(crate) fn count(&mut self, flexible: bool) -> Read<u32> {
+        Ok(self.nullable_count(flexible)?.unwrap_or(0))
+    }
+
+    /// A string, `None` for null.
+    #[inline(always)]
+    pub(crate) fn nullable_string(&mut self, flexible: bool) -> Read<Option<&'a [u8]>> {
+        let length = if flexible {
+            match self.varint()?.checked_sub(1) {
+                Some(length) => length as usize,
+                None => return Ok(None),
+            }
+        } else {
+            match self.i16()? {
+                -1 => return Ok(None),
+                length => usize::try_from(length).ok().ok_or(Halt::Malformed)?,
+            }
+        };
+        self.bytes(length).map(Some)
+    }
+
+    /// A string that must not be null.
+    #[inline(always)]
+    pub(crate) fn string(&mut self, flexible: bool) -> Read<&'a [u8]> {
+        self.nullable_string(flexible)?.ok_or(Halt::Malformed)
+    }
+
+    /// The length of a nullable byte field, 0 for null.
+    #[inline(always)]
+    pub(crate) fn size(&mut self, flexible: bool) -> Read<u32> {
+        self.count(flexible)
+    }
+
+    /// A byte field, empty for null.
+    pub(crate) fn blob(&mut self, flexible: bool) -> Read<&'a [u8]> {
+        let length = self.size(flexible)?;
+        self.bytes(length as usize)
+    }
+
+    /// A tagged field's number and size (KIP-482).
+    #[inline]
+    pub(crate) fn tag(&mut self) -> Read<(u32, u32)> {
+        Ok((self.varint()?, self.varint()?))
+    }
+}
+
+/// A list of tagged fields none of which is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Tags {
+    /// Their number comes next.
+    #[default]
+    Count,
+    /// So many are left.
+    Left(u32),
+}
+
+impl Tags {
+    /// Skips them, each an element of its own. Is ready for the next list afterwards.
+    #[inline]
+    pub(crate) fn skip(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        if let Self::Count = self {
+            let count = reader.varint()?;
+            reader.commit();
+            if count == 0 {
+                return Ok(());
+            }
+            *self = Self::Left(count);
+        }
+        self.skip_left(reader)
+    }
+
+    #[inline(never)]
+    fn skip_left(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        while let Self::Left(count) = *self {
+            let Some(next) = count.checked_sub(1) else {
+                *self = Self::Count;
+                break;
+            };
+            let (_, size) = reader.tag()?;
+            reader.skip(u64::from(size))?;
+            *self = Self::Left(next);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_prefix_is_short_by_what_is_missing_or_malformed_at_the_frames_end() {
+        let message = [0, 0, 0, 7, 0, 3, b'a', b'b', b'c', 4, b'x', b'y', b'z'];
+        let read = |reader: &mut Reader<'_>| -> Read<(i32, usize, usize)> {
+            Ok((reader.i32()?, reader.string(false)?.len(), reader.string(true)?.len()))
+        };
+        for cut in 0..message.len() {
+            let beyond = (message.len() - cut) as u64;
+            match read(&mut Reader::new(&message[..cut], beyond, 100)) {
+                Err(Halt::Short(missing)) => assert!(missing > 0 && missing as u64 <= beyond),
+                other => panic!("{cut}: {other:?}"),
+            }
+            assert_eq!(read(&mut Reader::new(&message[..cut], 0, 100)), Err(Halt::Malformed));
+        }
+        assert_eq!(read(&mut Reader::new(&message, 0, 100)), Ok((7, 3, 3)));
+    }
+
+    #[test]
+    fn lengths_are_believed_only_within_frame_and_limit() {
+        let mut reader = Reader::new(&[0x7f, 0xff, 1], 40_000, 100);
+        assert_eq!(reader.nullable_string(false), Err(Halt::TooLarge));
+        let mut reader = Reader::new(&[0x7f, 0xff, 1], 30_000, 100);
+        assert_eq!(reader.nullable_string(false), Err(Halt::Malformed));
+        let mut reader = Reader::new(&[0xff, 0xfe, 1], 0, 100);
+        assert_eq!(reader.nullable_string(false), Err(Halt::Malformed), "-2 is no length");
+        let mut reader = Reader::new(&[0, 3, 1, 2, 3], 0, 4);
+        assert_eq!(reader.nullable_string(false), Err(Halt::TooLarge), "the limit is the same when all is at hand");
+        let mut reader = Reader::new(&[0xff, 0xff, 0xff, 0xfe], 0, 100);
+        assert_eq!(reader.count(false), Err(Halt::Malformed));
+    }
+
+    #[test]
+    fn varints_end_after_32_bits() {
+        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f], 0, 9).varint(), Ok(u32::MAX));
+        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x1f], 0, 9).varint(), Err(Halt::Malformed));
+        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0], 0, 9).varint(), Err(Halt::Malformed));
+        assert_eq!(Reader::new(&[0x80], 1, 9).varint(), Err(Halt::Short(1)));
+        assert_eq!(Reader::new(&[0xac, 0x02], 0, 9).varint(), Ok(300));
+    }
+
+    #[test]
+    fn a_skip_may_lead_beyond_what_is_at_hand_but_not_beyond_the_frame() {
+        let mut reader = Reader::new(&[1, 2, 3], 10, 100);
+        assert_eq!(reader.skip(8), Ok(()));
+        assert_eq!((reader.debt(), reader.left(), reader.uncommitted()), (5, 5, 0));
+        assert_eq!(reader.i64(), Err(Halt::Malformed), "5 bytes are left of the frame");
+        assert_eq!(reader.i32(), Err(Halt::Short(4)));
+        assert_eq!(Reader::new(&[1, 2, 3], 10, 100).skip(14), Err(Halt::Malformed));
+    }
+
+    #[test]
+    fn tagged_fields_of_any_number_and_size_are_skipped_one_by_one() {
+        let message = [2, 0, 1, 9, 7, 3, 1, 2, 3, 99];
+        let mut tags = Tags::default();
+        let mut reader = Reader::new(&message, 0, 4);
+        assert_eq!(tags.skip(&mut reader), Ok(()));
+        assert_eq!((tags, reader.i8()), (Tags::Count, Ok(99)));
+        let mut reader = Reader::new(&message[..5], 5, 4);
+        assert_eq!(tags.skip(&mut reader), Err(Halt::Short(1)));
+        assert_eq!((tags, reader.uncommitted()), (Tags::Left(1), 1));
+    }
+}
