@@ -1,4 +1,15 @@
 //! Real brokers, real clients, a real collector.
 #![forbid(unsafe_code)]
 
+pub mod eventually;
+pub mod http;
+pub mod java;
+pub mod kafka;
+pub mod port;
+pub mod process;
+pub mod prometheus;
+pub mod proxy;
 pub mod receiver;
+pub mod tap;
+pub mod testbed;
+pub mod wire;
