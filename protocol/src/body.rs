@@ -12,9 +12,11 @@ mod produce_response;
 mod records;
 mod sasl;
 
+use alloc::{boxed::Box, vec::Vec};
+
 use crate::{
     ApiKey, ApiVersion, CaptureBudget, Depth, Limits, Sink,
-    in_flight::{Answer, Request},
+    in_flight::Entry,
     positions::Positions,
     reader::{Read, Reader},
     sasl::Sasl,
@@ -35,13 +37,35 @@ pub(crate) struct Context<'c, S> {
     pub(crate) memory: &'c mut Memory,
     pub(crate) budget: &'c CaptureBudget,
     /// The request that is read or answered.
-    pub(crate) request: &'c mut Request,
-    /// Its response; nobody's while a request is read.
-    pub(crate) answer: &'c mut Answer,
+    pub(crate) entry: &'c mut Entry,
+    pub(crate) scratch: &'c mut Scratch,
+}
+
+/// What a body needs rarely and not for longer than its frame. It is apart from the bodies, so that these are plain values.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    /// Bytes of a batch that are being kept.
+    capture: Option<Box<records::Capture>>,
+    /// Name of the topic whose partitions follow.
+    topic: Vec<u8>,
+}
+
+impl Scratch {
+    pub(crate) const fn new() -> Self {
+        Self { capture: None, topic: Vec::new() }
+    }
+
+    /// The frame has ended.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        if self.capture.is_some() || self.topic.capacity() > 0 {
+            *self = Self::new();
+        }
+    }
 }
 
 /// A request's body.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum RequestBody {
     /// It is not looked at.
     Opaque,
@@ -55,7 +79,7 @@ pub(crate) enum RequestBody {
 }
 
 /// A response's body.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) enum ResponseBody {
     /// It is not looked at.
     Opaque,
@@ -97,7 +121,7 @@ impl RequestBody {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         match self {
             Self::Opaque => reader.skip(reader.left()),
@@ -135,7 +159,7 @@ impl ResponseBody {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         match self {
             Self::Opaque => reader.skip(reader.left()),

@@ -88,10 +88,26 @@ impl Connection {
         };
     }
 
+    /// Bytes to come in `direction` before the frame that has begun ends, as far as that is known by now: while only a part
+    /// of a length field has passed, its rest. 0: between two frames. `None`: the direction lost sync.
+    #[must_use]
+    pub fn rest_of_frame(&self, direction: Direction) -> Option<u64> {
+        match direction {
+            Direction::Request => self.requests.rest_of_frame(),
+            Direction::Response => self.responses.rest_of_frame(),
+        }
+    }
+
+    /// How many requests wait for the first byte of their response.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        self.shared.in_flight.awaited()
+    }
+
     /// The connection ended: what is still waiting is abandoned. Nothing is observed afterwards.
     pub fn on_close<S: Sink>(&mut self, _now: Timestamp, sink: &mut S) {
-        self.responses.close(sink);
+        self.responses.close();
         self.shared.in_flight.close(sink);
-        self.requests.close(sink);
+        self.requests.close(&mut self.shared, sink);
     }
 }

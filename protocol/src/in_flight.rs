@@ -1,233 +1,272 @@
-//! Requests on their way to their end: those that wait for a response, and those that have ended but whose last byte was not
-//! written on yet.
+//! Requests from their header to their end. A request is kept as the exchange that it will become, which is filled in as its
+//! facts pass, and told when the last byte of its response was written on.
 //!
 //! A broker answers in the order of the requests, so the correlation id of a response is that of the oldest request. If it is
 //! a later one's, the ones before will never be answered; if it is nobody's, the response is not counted as one. A request
-//! that never gets a response (Produce with acks=0) never waits here.
+//! that never gets a response (Produce with acks=0) does not wait for one.
 
 use alloc::collections::VecDeque;
 
-use crate::{
-    Acks, ApiKey, ApiVersion, CorrelationId, ErrorCode, Exchange, FetchSummary, FetchWait, Observation, Outcome,
-    RequestSeq, Sink, Times, Timestamp,
-};
+use crate::{Acks, CorrelationId, ErrorCode, Exchange, FetchSummary, FetchWait, Observation, Outcome, Sink, Timestamp};
 
-/// What is kept of a request until its end.
+/// A request that has not ended, or whose end was not told yet.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Request {
-    pub(crate) seq: RequestSeq,
-    pub(crate) api: ApiKey,
-    pub(crate) version: ApiVersion,
-    pub(crate) correlation_id: CorrelationId,
-    /// Frame size with its length field.
-    pub(crate) bytes: u64,
-    /// Where its frame ends, in bytes of its direction.
-    pub(crate) end: u64,
-    pub(crate) first: Timestamp,
-    pub(crate) last: Timestamp,
-    /// When its last byte was written on; 0 until then.
-    pub(crate) written: Timestamp,
-    pub(crate) acks: Option<Acks>,
-    /// What a Fetch asked for, if its body was read.
-    pub(crate) fetch: Option<FetchAsk>,
-}
-
-/// What is kept of a Fetch request.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FetchAsk {
-    pub(crate) follower: bool,
-    pub(crate) read_committed: bool,
-    /// Every partition had been read up to what was known of its end.
-    pub(crate) caught_up: bool,
-    pub(crate) min_bytes: i32,
-    pub(crate) session_id: i32,
-    pub(crate) session_epoch: i32,
-    /// Under which [`Positions`](crate::positions::Positions) remembers what was asked.
+pub(crate) struct Entry {
+    pub(crate) exchange: Exchange,
+    /// Where the request's frame ends, in bytes of its direction.
+    pub(crate) request_end: u64,
+    /// Where the response's frame ends, in bytes of its direction.
+    pub(crate) response_end: u64,
+    /// A Fetch: under which [`Positions`](crate::positions::Positions) remembers what was asked; 0 if it does not.
     pub(crate) generation: u32,
+    /// A Fetch: records of open transactions are left out.
+    pub(crate) read_committed: bool,
+    /// A Fetch: every partition had been read up to what was known of its end.
+    pub(crate) caught_up: bool,
+    /// Its end was told.
+    told: bool,
 }
 
-/// What is kept of a response.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Answer {
-    pub(crate) error: ErrorCode,
-    pub(crate) throttle_ms: Option<i32>,
-    /// Record batches of a Fetch, in bytes.
-    pub(crate) record_bytes: u64,
-    /// Fetch session that it names.
-    pub(crate) session_id: i32,
-    /// Its body was read to the end.
-    pub(crate) decoded: bool,
-    pub(crate) bytes: u64,
-    /// Where its frame ends, in bytes of its direction.
-    pub(crate) end: u64,
-    pub(crate) previous_last: Option<Timestamp>,
-    pub(crate) first: Timestamp,
-    pub(crate) last: Timestamp,
-}
+impl Entry {
+    #[inline]
+    pub(crate) const fn new(exchange: Exchange, request_end: u64) -> Self {
+        Self {
+            exchange,
+            request_end,
+            response_end: 0,
+            generation: 0,
+            read_committed: false,
+            caught_up: false,
+            told: false,
+        }
+    }
 
-impl Answer {
-    /// Keeps the first error.
+    /// The response carries an error. The first one is kept.
     #[inline]
     pub(crate) const fn failed(&mut self, error: ErrorCode) {
-        if self.error.is_none() {
-            self.error = error;
+        if self.exchange.error.is_none() {
+            self.exchange.error = error;
         }
     }
-}
 
-impl Request {
-    /// It ended without a response.
-    pub(crate) fn end<S: Sink>(&self, outcome: Outcome, sink: &mut S) {
-        sink.observe(Observation::Exchange(&self.exchange(outcome, &Answer::default(), Timestamp::default())));
-    }
-
+    /// The response was decoded to its end.
     #[inline]
-    fn exchange(&self, outcome: Outcome, answer: &Answer, response_written: Timestamp) -> Exchange {
-        let request_written = match outcome {
-            // A response may be read before the write of its request is reported.
-            Outcome::Answered | Outcome::Unanswered => self.written.max(self.last),
-            Outcome::Abandoned => self.written,
-        };
-        Exchange {
-            seq: self.seq,
-            api: self.api,
-            version: self.version,
-            correlation_id: self.correlation_id,
-            outcome,
-            request_bytes: self.bytes,
-            response_bytes: answer.bytes,
-            times: Times {
-                request_first: self.first,
-                request_last: self.last,
-                request_written,
-                previous_response_last: answer.previous_last,
-                response_first: answer.first,
-                response_last: answer.last,
-                response_written,
-            },
-            error: answer.error,
-            throttle_ms: answer.throttle_ms,
-            acks: self.acks,
-            fetch: self.fetch.as_ref().map(|ask| ask.summary(answer)),
+    pub(crate) fn decoded(&mut self) {
+        if let Some(fetch) = &mut self.exchange.fetch
+            && self.exchange.error.is_none()
+        {
+            fetch.wait = Some(wait(fetch, self.caught_up));
         }
+    }
+
+    fn tell<S: Sink>(&mut self, outcome: Outcome, sink: &mut S) {
+        self.exchange.outcome = outcome;
+        self.told = true;
+        sink.observe(Observation::Exchange(&self.exchange));
     }
 }
 
-impl FetchAsk {
-    fn summary(&self, answer: &Answer) -> FetchSummary {
-        FetchSummary {
-            follower: self.follower,
-            wait: (answer.decoded && answer.error.is_none()).then(|| self.wait(answer.record_bytes)),
-            min_bytes: self.min_bytes,
-            record_bytes: answer.record_bytes,
-            session_id: if answer.session_id == 0 { self.session_id } else { answer.session_id },
-            session_epoch: self.session_epoch,
-        }
-    }
-
-    fn wait(&self, record_bytes: u64) -> FetchWait {
-        match u64::try_from(self.min_bytes) {
-            Ok(min_bytes) if record_bytes < min_bytes => FetchWait::Expired,
-            Ok(1..) if self.caught_up => FetchWait::Waited,
-            _ => FetchWait::Served,
-        }
+fn wait(fetch: &FetchSummary, caught_up: bool) -> FetchWait {
+    match u64::try_from(fetch.min_bytes) {
+        Ok(min_bytes) if fetch.record_bytes < min_bytes => FetchWait::Expired,
+        Ok(1..) if caught_up => FetchWait::Waited,
+        _ => FetchWait::Served,
     }
 }
 
 /// See the module's first paragraph.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    /// Requests without a response, oldest first.
-    waiting: VecDeque<Request>,
-    /// How many of them were written on.
-    waiting_written: usize,
-    /// Requests that never get one, until they are written on.
-    unanswered: VecDeque<Request>,
-    /// Responses, until they are written on.
-    answered: VecDeque<(Request, Answer)>,
+    /// In the order of the requests: those that are over but for the writing of their response, the one that is being
+    /// answered, those that wait, the one that is being read.
+    requests: VecDeque<Entry>,
+    /// How many are over.
+    over: usize,
+    /// Whether one is being answered.
+    answering: bool,
+    /// Whether one is being read.
+    reading: bool,
+    /// How many from the front were written on.
+    written: usize,
+    /// Requests that never get a response, until they are written on.
+    unanswered: VecDeque<Entry>,
     limit: usize,
 }
 
 impl InFlight {
     pub(crate) const fn new(limit: usize) -> Self {
         Self {
-            waiting: VecDeque::new(),
-            waiting_written: 0,
+            requests: VecDeque::new(),
+            over: 0,
+            answering: false,
+            reading: false,
+            written: 0,
             unanswered: VecDeque::new(),
-            answered: VecDeque::new(),
             limit,
         }
+    }
+
+    /// The index of the oldest request that waits.
+    #[inline]
+    const fn first(&self) -> usize {
+        self.over.wrapping_add(self.answering as usize)
+    }
+
+    /// The index behind the newest request that waits.
+    #[inline]
+    fn end(&self) -> usize {
+        self.requests.len().wrapping_sub(usize::from(self.reading))
+    }
+
+    /// How many requests wait for a response.
+    pub(crate) fn awaited(&self) -> usize {
+        self.end().saturating_sub(self.first())
     }
 
     /// Whether no request waits for a response.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.first() >= self.end()
     }
 
     /// Whether the oldest request that waits has this number.
+    #[inline]
     pub(crate) fn is_next(&self, correlation_id: CorrelationId) -> bool {
-        self.waiting.front().is_some_and(|request| request.correlation_id == correlation_id)
+        let first = self.first();
+        first < self.end()
+            && self.requests.get(first).is_some_and(|entry| entry.exchange.correlation_id == correlation_id)
     }
 
-    /// The last byte of a request was read; it will be answered.
+    /// A request's header was read.
     #[inline]
-    pub(crate) fn sent<S: Sink>(&mut self, request: &Request, sink: &mut S) {
-        if self.waiting.len() >= self.limit {
+    pub(crate) fn begin<S: Sink>(&mut self, entry: Entry, sink: &mut S) {
+        if self.awaited() >= self.limit {
             self.abandon_oldest(sink);
         }
-        self.waiting.push_back(*request);
+        self.requests.push_back(entry);
+        self.reading = true;
     }
 
-    /// The last byte of a request was read; it will not be answered.
-    pub(crate) fn sent_unanswered<S: Sink>(&mut self, request: &Request, sink: &mut S) {
+    /// The request that is being read.
+    #[inline]
+    pub(crate) fn read(&mut self) -> Option<&mut Entry> {
+        if self.reading { self.requests.back_mut() } else { None }
+    }
+
+    /// The last byte of the request that is being read was read, and `written` bytes of its direction were written on.
+    /// `in_vain`: responses are not recognised any more.
+    #[inline]
+    pub(crate) fn end_request<S: Sink>(&mut self, now: Timestamp, written: u64, in_vain: bool, sink: &mut S) {
+        if !self.reading {
+            return;
+        }
+        self.reading = false;
+        let Some(entry) = self.requests.back_mut() else { return };
+        entry.exchange.times.request_last = now;
+        let (end, acks) = (entry.request_end, entry.exchange.acks);
+        if in_vain || acks == Some(Acks::None) {
+            self.end_without_response(sink);
+        }
+        if end <= written {
+            self.requests_written(written, now, sink);
+        }
+    }
+
+    #[inline(never)]
+    fn end_without_response<S: Sink>(&mut self, sink: &mut S) {
+        let Some(mut entry) = self.requests.pop_back() else { return };
+        self.written = self.written.min(self.requests.len());
+        if entry.exchange.acks != Some(Acks::None) {
+            entry.tell(Outcome::Abandoned, sink);
+            return;
+        }
         if self.unanswered.len() >= self.limit
-            && let Some(oldest) = self.unanswered.pop_front()
+            && let Some(mut oldest) = self.unanswered.pop_front()
         {
-            oldest.end(Outcome::Unanswered, sink);
+            oldest.exchange.times.request_written = oldest.exchange.times.request_last;
+            oldest.tell(Outcome::Unanswered, sink);
         }
-        self.unanswered.push_back(*request);
+        self.unanswered.push_back(entry);
     }
 
-    /// The request that a response with this number answers.
+    /// The request that is being read will not be read to its end.
+    pub(crate) fn abandon_request<S: Sink>(&mut self, sink: &mut S) {
+        if self.reading
+            && let Some(mut entry) = self.requests.pop_back()
+        {
+            entry.tell(Outcome::Abandoned, sink);
+            self.written = self.written.min(self.requests.len());
+        }
+        self.reading = false;
+    }
+
+    /// A response's header was read: the request that it answers, if any.
     #[inline]
-    pub(crate) fn answering<S: Sink>(&mut self, correlation_id: CorrelationId, sink: &mut S) -> Option<Request> {
+    pub(crate) fn answer<S: Sink>(&mut self, correlation_id: CorrelationId, sink: &mut S) -> Option<&mut Entry> {
         if !self.is_next(correlation_id) {
-            let before = self.waiting.iter().position(|request| request.correlation_id == correlation_id)?;
-            for _ in 0..before {
-                self.abandon_oldest(sink);
-            }
+            self.abandon_until(correlation_id, sink)?;
         }
-        let request = self.waiting.pop_front();
-        self.waiting_written = self.waiting_written.saturating_sub(1);
-        request
+        self.answering = true;
+        let entry = self.requests.get_mut(self.over)?;
+        if self.written <= self.over {
+            // The write will have been before the response, but was not told before it.
+            entry.exchange.times.request_written = entry.exchange.times.request_last;
+            self.written = self.over.wrapping_add(1);
+        }
+        Some(entry)
     }
 
-    /// The last byte of a response was read.
+    /// The request that is being answered.
     #[inline]
-    pub(crate) fn answered<S: Sink>(&mut self, request: &Request, answer: &Answer, sink: &mut S) {
-        if self.answered.len() >= self.limit
-            && let Some((request, answer)) = self.answered.pop_front()
-        {
-            sink.observe(Observation::Exchange(&request.exchange(Outcome::Answered, &answer, answer.last)));
+    pub(crate) fn answered(&mut self) -> Option<&mut Entry> {
+        if self.answering { self.requests.get_mut(self.over) } else { None }
+    }
+
+    /// The last byte of a response was read, and `written` bytes of its direction were written on.
+    #[inline]
+    pub(crate) fn end_response<S: Sink>(&mut self, now: Timestamp, written: u64, sink: &mut S) {
+        if !self.answering {
+            return;
         }
-        self.answered.push_back((*request, *answer));
+        self.answering = false;
+        let Some(entry) = self.requests.get_mut(self.over) else { return };
+        entry.exchange.times.response_last = now;
+        let end = entry.response_end;
+        self.over = self.over.wrapping_add(1);
+        if end <= written || self.over > self.limit {
+            self.responses_written(end, now, sink);
+        }
+    }
+
+    /// The response that is being read will not be read to its end, and no other will be recognised.
+    pub(crate) fn abandon<S: Sink>(&mut self, sink: &mut S) {
+        self.answering = false;
+        while !self.is_empty() {
+            self.abandon_oldest(sink);
+        }
     }
 
     /// The requests' direction was written on up to `offset`.
     #[inline]
     pub(crate) fn requests_written<S: Sink>(&mut self, offset: u64, now: Timestamp, sink: &mut S) {
-        while let Some(request) = self.waiting.get_mut(self.waiting_written)
-            && request.end <= offset
+        while let Some(entry) = self.requests.get_mut(self.written)
+            && entry.request_end <= offset
         {
-            request.written = now;
-            self.waiting_written = self.waiting_written.saturating_add(1);
+            entry.exchange.times.request_written = now;
+            self.written = self.written.wrapping_add(1);
         }
-        while let Some(request) = self.unanswered.front_mut()
-            && request.end <= offset
+        if !self.unanswered.is_empty() {
+            self.unanswered_written(offset, now, sink);
+        }
+    }
+
+    #[inline(never)]
+    fn unanswered_written<S: Sink>(&mut self, offset: u64, now: Timestamp, sink: &mut S) {
+        while let Some(entry) = self.unanswered.front_mut()
+            && entry.request_end <= offset
         {
-            request.written = now;
-            request.end(Outcome::Unanswered, sink);
+            entry.exchange.times.request_written = now;
+            entry.tell(Outcome::Unanswered, sink);
             self.unanswered.pop_front();
         }
     }
@@ -235,36 +274,74 @@ impl InFlight {
     /// The responses' direction was written on up to `offset`.
     #[inline]
     pub(crate) fn responses_written<S: Sink>(&mut self, offset: u64, now: Timestamp, sink: &mut S) {
-        while let Some((request, answer)) = self.answered.front()
-            && answer.end <= offset
+        while self.over > 0
+            && let Some(entry) = self.requests.front_mut()
         {
-            sink.observe(Observation::Exchange(&request.exchange(Outcome::Answered, answer, now)));
-            self.answered.pop_front();
+            if !entry.told {
+                if entry.response_end > offset {
+                    break;
+                }
+                entry.exchange.times.response_written = now;
+                entry.tell(Outcome::Answered, sink);
+            }
+            self.forget_first();
         }
     }
 
-    fn abandon_oldest<S: Sink>(&mut self, sink: &mut S) {
-        if let Some(request) = self.waiting.pop_front() {
-            self.waiting_written = self.waiting_written.saturating_sub(1);
-            request.end(Outcome::Abandoned, sink);
+    #[inline]
+    fn forget_first(&mut self) {
+        if self.requests.len() == 1 {
+            // So that the ring begins at its start again and stays in one cache line's neighbourhood.
+            self.requests.clear();
+        } else {
+            self.requests.pop_front();
         }
+        self.over = self.over.saturating_sub(1);
+        self.written = self.written.saturating_sub(1);
     }
 
-    /// No request that waits will be answered any more.
-    pub(crate) fn abandon<S: Sink>(&mut self, sink: &mut S) {
-        while !self.waiting.is_empty() {
+    /// All before the request of that number are abandoned. `None` if there is no such request.
+    #[cold]
+    fn abandon_until<S: Sink>(&mut self, correlation_id: CorrelationId, sink: &mut S) -> Option<()> {
+        let (first, end) = (self.first(), self.end());
+        if first >= end {
+            return None;
+        }
+        let waiting = self.requests.range(first..end);
+        let before = waiting.map(|entry| entry.exchange.correlation_id).position(|id| id == correlation_id)?;
+        for _ in 0..before {
             self.abandon_oldest(sink);
+        }
+        Some(())
+    }
+
+    #[cold]
+    fn abandon_oldest<S: Sink>(&mut self, sink: &mut S) {
+        let oldest = self.first();
+        if oldest >= self.end() {
+            return;
+        }
+        if let Some(entry) = self.requests.get_mut(oldest) {
+            entry.tell(Outcome::Abandoned, sink);
+        }
+        if self.answering {
+            self.requests.remove(oldest);
+            self.written = if self.written > oldest { self.written.saturating_sub(1) } else { self.written };
+            return;
+        }
+        self.over = self.over.wrapping_add(1);
+        while self.over > 0 && self.requests.front().is_some_and(|entry| entry.told) {
+            self.forget_first();
         }
     }
 
     /// The connection ended: nothing more is written.
     pub(crate) fn close<S: Sink>(&mut self, sink: &mut S) {
-        while let Some((request, answer)) = self.answered.pop_front() {
-            sink.observe(Observation::Exchange(&request.exchange(Outcome::Abandoned, &answer, Timestamp::default())));
+        let unanswered = core::mem::take(&mut self.unanswered);
+        let requests = core::mem::take(&mut self.requests);
+        for mut entry in requests.into_iter().filter(|entry| !entry.told).chain(unanswered) {
+            entry.tell(Outcome::Abandoned, sink);
         }
-        while let Some(request) = self.unanswered.pop_front() {
-            request.end(Outcome::Abandoned, sink);
-        }
-        self.abandon(sink);
+        *self = Self::new(self.limit);
     }
 }

@@ -8,20 +8,23 @@
 /// Why an element could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Halt {
-    /// So many bytes more are needed, and the frame has them.
-    Short(usize),
+    /// More bytes are needed ([`Reader::missing`]), and the frame has them.
+    Short,
     /// The frame ends before the element, or a value is impossible.
     Malformed,
     /// A field is longer than may be buffered.
     TooLarge,
-    /// The reader of the body has seen what it wanted; the rest is not looked at.
+    /// The reader of the frame has seen what it wanted; the rest is not looked at.
     Enough,
 }
 
 pub(crate) type Read<T> = Result<T, Halt>;
 
 /// See the module's first paragraph.
-#[derive(Debug)]
+///
+/// It is copied into a local where it is used much, and whatever is rare works on a further copy: then the compiler keeps
+/// it in registers.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     /// Length of `rest` at the last commit.
@@ -32,63 +35,64 @@ pub(crate) struct Reader<'a> {
     debt: u64,
     /// Longest element whose variable part is believed.
     limit: usize,
+    /// How many bytes more [`Halt::Short`] asks for.
+    missing: usize,
 }
 
 impl<'a> Reader<'a> {
     /// Reads `bytes`, behind which the frame has `beyond` more.
     #[inline]
     pub(crate) const fn new(bytes: &'a [u8], beyond: u64, limit: usize) -> Self {
-        Self { rest: bytes, mark: bytes.len(), beyond, debt: 0, limit }
+        Self { rest: bytes, mark: bytes.len(), beyond, debt: 0, limit, missing: 0 }
     }
 
     /// Ends the element.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn commit(&mut self) {
         self.mark = self.rest.len();
     }
 
+    /// Elements from here on may have so many bytes in fields of variable length.
+    #[inline(always)]
+    pub(crate) const fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Bytes from the last commit to the end of what is at hand.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn uncommitted(&self) -> usize {
         self.mark
     }
 
     /// Bytes to skip that are not at hand.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn debt(&self) -> u64 {
         self.debt
     }
 
+    /// How many bytes more the element needs.
+    #[inline(always)]
+    pub(crate) const fn missing(&self) -> usize {
+        self.missing
+    }
+
     /// Bytes of the frame that were neither read nor skipped.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn left(&self) -> u64 {
         (self.rest.len() as u64).saturating_add(self.beyond)
     }
 
-    #[cold]
-    #[inline(never)]
-    const fn short(&self, wanted: usize) -> Halt {
-        if wanted as u64 > self.left() { Halt::Malformed } else { Halt::Short(wanted.saturating_sub(self.rest.len())) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    const fn short_variable(&self, wanted: usize) -> Halt {
-        if wanted as u64 <= self.left() && self.element().saturating_add(wanted) > self.limit {
-            return Halt::TooLarge;
-        }
-        self.short(wanted)
-    }
-
-    /// Bytes of this element so far.
-    #[inline]
-    const fn element(&self) -> usize {
-        self.mark.saturating_sub(self.rest.len())
+    /// What is left is too short for `wanted` bytes.
+    #[inline(always)]
+    const fn short(&mut self, wanted: usize) -> Halt {
+        let (halt, missing) = short(wanted, self.rest.len(), self.beyond);
+        self.missing = missing;
+        halt
     }
 
     /// The next `N` bytes.
     #[inline(always)]
-    pub(crate) fn fixed<const N: usize>(&mut self) -> Read<&'a [u8; N]> {
+    pub(crate) const fn fixed<const N: usize>(&mut self) -> Read<&'a [u8; N]> {
         match self.rest.split_first_chunk::<N>() {
             Some((taken, rest)) => {
                 self.rest = rest;
@@ -100,8 +104,11 @@ impl<'a> Reader<'a> {
 
     /// The next `N` bytes, which stay unread.
     #[inline(always)]
-    pub(crate) fn peek<const N: usize>(&self) -> Read<&'a [u8; N]> {
-        self.rest.first_chunk::<N>().ok_or_else(|| self.short(N))
+    pub(crate) const fn peek<const N: usize>(&mut self) -> Read<&'a [u8; N]> {
+        match self.rest.first_chunk::<N>() {
+            Some(bytes) => Ok(bytes),
+            None => Err(self.short(N)),
+        }
     }
 
     #[inline(always)]
@@ -132,7 +139,12 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(u32::from(byte))
             }
-            _ => self.long_varint(),
+            _ => {
+                let mut copy = *self;
+                let value = copy.long_varint();
+                *self = copy;
+                value
+            }
         }
     }
 
@@ -154,17 +166,24 @@ impl<'a> Reader<'a> {
     }
 
     /// `length` bytes of variable length.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bytes(&mut self, length: usize) -> Read<&'a [u8]> {
         match self.rest.split_at_checked(length) {
             Some((taken, rest)) => {
-                if self.mark.saturating_sub(rest.len()) > self.limit {
+                // The mark is never behind what is left.
+                if self.mark.wrapping_sub(rest.len()) > self.limit {
                     return Err(Halt::TooLarge);
                 }
                 self.rest = rest;
                 Ok(taken)
             }
-            None => Err(self.short_variable(length)),
+            None => {
+                let element = self.mark.wrapping_sub(self.rest.len());
+                if length as u64 <= self.left() && element.saturating_add(length) > self.limit {
+                    return Err(Halt::TooLarge);
+                }
+                Err(self.short(length))
+            }
         }
     }
 
@@ -196,16 +215,17 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips `count` bytes, at hand or not, and ends the element.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn skip(&mut self, count: u64) -> Read<()> {
-        match usize::try_from(count).ok().and_then(|count| self.rest.get(count..)) {
-            Some(rest) => self.rest = rest,
-            None => {
-                let debt = count.saturating_sub(self.rest.len() as u64);
-                self.beyond = self.beyond.checked_sub(debt).ok_or(Halt::Malformed)?;
-                self.debt = self.debt.saturating_add(debt);
-                self.rest = &[];
-            }
+        let at_hand = self.rest.len() as u64;
+        if count <= at_hand {
+            // Not more than a slice's length, so it fits.
+            self.rest = self.rest.get(count as usize..).unwrap_or_default();
+        } else {
+            let debt = count.wrapping_sub(at_hand);
+            self.beyond = self.beyond.checked_sub(debt).ok_or(Halt::Malformed)?;
+            self.debt = self.debt.wrapping_add(debt);
+            self.rest = &[];
         }
         self.commit();
         Ok(())
@@ -224,7 +244,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A count of array elements, null read as 0 as Kafka's own clients of old did.
+    /// A count of array elements, or a number of bytes; null is read as 0, as Kafka's own clients of old did.
     #[inline(always)]
     pub(crate) fn count(&mut self, flexible: bool) -> Read<u32> {
         Ok(self.nullable_count(flexible)?.unwrap_or(0))
@@ -253,15 +273,9 @@ impl<'a> Reader<'a> {
         self.nullable_string(flexible)?.ok_or(Halt::Malformed)
     }
 
-    /// The length of a nullable byte field, 0 for null.
-    #[inline(always)]
-    pub(crate) fn size(&mut self, flexible: bool) -> Read<u32> {
-        self.count(flexible)
-    }
-
     /// A byte field, empty for null.
     pub(crate) fn blob(&mut self, flexible: bool) -> Read<&'a [u8]> {
-        let length = self.size(flexible)?;
+        let length = self.count(flexible)?;
         self.bytes(length as usize)
     }
 
@@ -269,6 +283,17 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn tag(&mut self) -> Read<(u32, u32)> {
         Ok((self.varint()?, self.varint()?))
+    }
+}
+
+/// `wanted` bytes are more than the `at_hand` ones, behind which the frame has `beyond`.
+#[cold]
+#[inline(never)]
+const fn short(wanted: usize, at_hand: usize, beyond: u64) -> (Halt, usize) {
+    if wanted as u64 > (at_hand as u64).saturating_add(beyond) {
+        (Halt::Malformed, 0)
+    } else {
+        (Halt::Short, wanted.saturating_sub(at_hand))
     }
 }
 
@@ -284,21 +309,27 @@ pub(crate) enum Tags {
 
 impl Tags {
     /// Skips them, each an element of its own. Is ready for the next list afterwards.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn skip(&mut self, reader: &mut Reader<'_>) -> Read<()> {
-        if let Self::Count = self {
-            let count = reader.varint()?;
+        if let Self::Count = self
+            && let Some((0, rest)) = reader.rest.split_first()
+        {
+            reader.rest = rest;
             reader.commit();
-            if count == 0 {
-                return Ok(());
-            }
-            *self = Self::Left(count);
+            return Ok(());
         }
-        self.skip_left(reader)
+        let mut copy = *reader;
+        let skipped = self.skip_some(&mut copy);
+        *reader = copy;
+        skipped
     }
 
     #[inline(never)]
-    fn skip_left(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn skip_some(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        if let Self::Count = self {
+            *self = Self::Left(reader.varint()?);
+            reader.commit();
+        }
         while let Self::Left(count) = *self {
             let Some(next) = count.checked_sub(1) else {
                 *self = Self::Count;
@@ -324,8 +355,9 @@ mod tests {
         };
         for cut in 0..message.len() {
             let beyond = (message.len() - cut) as u64;
-            match read(&mut Reader::new(&message[..cut], beyond, 100)) {
-                Err(Halt::Short(missing)) => assert!(missing > 0 && missing as u64 <= beyond),
+            let mut reader = Reader::new(&message[..cut], beyond, 100);
+            match read(&mut reader) {
+                Err(Halt::Short) => assert!(reader.missing() > 0 && reader.missing() as u64 <= beyond),
                 other => panic!("{cut}: {other:?}"),
             }
             assert_eq!(read(&mut Reader::new(&message[..cut], 0, 100)), Err(Halt::Malformed));
@@ -352,7 +384,7 @@ mod tests {
         assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f], 0, 9).varint(), Ok(u32::MAX));
         assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x1f], 0, 9).varint(), Err(Halt::Malformed));
         assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0], 0, 9).varint(), Err(Halt::Malformed));
-        assert_eq!(Reader::new(&[0x80], 1, 9).varint(), Err(Halt::Short(1)));
+        assert_eq!(Reader::new(&[0x80], 1, 9).varint(), Err(Halt::Short));
         assert_eq!(Reader::new(&[0xac, 0x02], 0, 9).varint(), Ok(300));
     }
 
@@ -362,7 +394,7 @@ mod tests {
         assert_eq!(reader.skip(8), Ok(()));
         assert_eq!((reader.debt(), reader.left(), reader.uncommitted()), (5, 5, 0));
         assert_eq!(reader.i64(), Err(Halt::Malformed), "5 bytes are left of the frame");
-        assert_eq!(reader.i32(), Err(Halt::Short(4)));
+        assert_eq!(reader.i32(), Err(Halt::Short));
         assert_eq!(Reader::new(&[1, 2, 3], 10, 100).skip(14), Err(Halt::Malformed));
     }
 
@@ -374,7 +406,7 @@ mod tests {
         assert_eq!(tags.skip(&mut reader), Ok(()));
         assert_eq!((tags, reader.i8()), (Tags::Count, Ok(99)));
         let mut reader = Reader::new(&message[..5], 5, 4);
-        assert_eq!(tags.skip(&mut reader), Err(Halt::Short(1)));
+        assert_eq!(tags.skip(&mut reader), Err(Halt::Short));
         assert_eq!((tags, reader.uncommitted()), (Tags::Left(1), 1));
     }
 }

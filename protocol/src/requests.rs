@@ -3,12 +3,12 @@
 use alloc::boxed::Box;
 
 use crate::{
-    Acks, ApiKey, ApiVersion, CorrelationId, Direction, LostSync, LostSyncReason, Observation, Outcome, RequestHead,
-    RequestSeq, Sink, Timestamp, Undecoded, UndecodedReason,
-    body::{Context, RequestBody},
+    ApiKey, ApiVersion, CorrelationId, Direction, ErrorCode, Exchange, LostSync, LostSyncReason, Observation, Outcome, RequestHead,
+    RequestSeq, Sink, Times, Timestamp, Undecoded, UndecodedReason,
+    body::{Context, RequestBody, Scratch},
     connection::Shared,
     foreign,
-    in_flight::{Answer, Request},
+    in_flight::Entry,
     reader::{Halt, Read, Reader, Tags},
     sasl::Next,
     stream::{Gap, Phase, Step, Stream},
@@ -24,11 +24,18 @@ pub(crate) struct Requests {
     next_seq: u64,
     /// The client id that was told last; the outer `None`: none was.
     client: Option<Option<Box<[u8]>>>,
-    /// The request whose frame is passing, once its header is known.
-    request: Option<Request>,
-    /// Tagged fields of its header are still to come.
-    header_tags: Option<Tags>,
+    part: Part,
+    tags: Tags,
     body: RequestBody,
+    scratch: Scratch,
+}
+
+/// Which part of a frame comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Header,
+    HeaderTags,
+    Body,
 }
 
 impl Requests {
@@ -37,13 +44,15 @@ impl Requests {
             stream: Stream::new(),
             next_seq: 0,
             client: None,
-            request: None,
-            header_tags: None,
+            part: Part::Header,
+            tags: Tags::Count,
             body: RequestBody::Opaque,
+            scratch: Scratch::new(),
         }
     }
 
     /// See [`Connection::on_bytes`](crate::Connection::on_bytes).
+    #[inline]
     pub(crate) fn read<S: Sink>(&mut self, shared: &mut Shared, now: Timestamp, bytes: &[u8], sink: &mut S) -> u64 {
         let mut input = bytes;
         while !self.stream.pass(&mut input) {
@@ -54,13 +63,8 @@ impl Requests {
                         self.lose(reason, shared, sink);
                     }
                 }
-                Phase::Head => {
-                    if self.head(&mut input, shared, sink) == Step::Starved && input.is_empty() {
-                        break;
-                    }
-                }
-                Phase::Body => {
-                    if self.body(&mut input, shared, sink) == Step::Starved && input.is_empty() {
+                Phase::Frame => {
+                    if self.frame(&mut input, shared, sink) == Step::Starved && input.is_empty() {
                         break;
                     }
                 }
@@ -105,15 +109,20 @@ impl Requests {
         shared.in_flight.requests_written(offset, now, sink);
     }
 
+    /// See [`Connection::rest_of_frame`](crate::Connection::rest_of_frame).
+    pub(crate) fn rest_of_frame(&self) -> Option<u64> {
+        self.stream.rest_of_frame()
+    }
+
     /// The connection ended.
-    pub(crate) fn close<S: Sink>(&mut self, sink: &mut S) {
-        if let Some(request) = self.request.take() {
-            request.end(Outcome::Abandoned, sink);
-        }
+    pub(crate) fn close<S: Sink>(&mut self, shared: &mut Shared, sink: &mut S) {
+        shared.in_flight.abandon_request(sink);
         self.body = RequestBody::Opaque;
+        self.scratch.clear();
         self.stream.lose();
     }
 
+    #[inline]
     fn begin(&mut self, length: [u8; 4], shared: &Shared) -> Result<(), LostSyncReason> {
         if self.stream.is_first()
             && let Some(reason) = foreign::client(length)
@@ -128,98 +137,96 @@ impl Requests {
             return Err(if length == 0 { LostSyncReason::ZeroLength } else { LostSyncReason::ShortFrame });
         }
         self.stream.begin(length);
+        self.part = Part::Header;
         Ok(())
     }
 
     #[inline]
-    fn head<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
-        match shared.memory.sasl.next_request() {
-            Next::Message => self.header(input, shared, sink),
-            Next::Token => self.token(input, shared),
-            Next::Either => self.token_or_header(input, shared),
+    fn frame<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
+        if self.part == Part::Header {
+            match shared.memory.sasl.next_request() {
+                Next::Message => {}
+                Next::Token => return self.token(input, shared),
+                Next::Either => return self.token_or_message(input, shared),
+            }
         }
-    }
-
-    #[inline]
-    fn header<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
-        let Self { stream, client, .. } = self;
+        let Self { stream, next_seq, client, part, tags, body, scratch } = self;
         let (first, bytes, end) = (stream.first_byte, stream.frame_bytes, stream.frame_end());
-        let mut header = None;
-        // A client id is at most 32 KiB by its own length field.
-        let step = stream.elements(input, usize::MAX, |reader| {
-            header = Some(Header::read(reader, client, sink)?);
-            Ok(())
-        });
-        match (step, header) {
-            (Step::Done, Some(Header { api, version, correlation_id, unknown })) => {
-                let seq = RequestSeq(self.next_seq);
-                self.next_seq = self.next_seq.saturating_add(1);
+        let mut unknown = None;
+        let step = stream.elements(input, |reader| {
+            if *part == Part::Header {
+                // A client id is at most 32 KiB by its own length field: no other limit is needed.
+                let header = Header::read(reader, client, sink)?;
+                let seq = RequestSeq(*next_seq);
+                *next_seq = next_seq.wrapping_add(1);
+                shared.in_flight.begin(header.entry(seq, bytes, end, first), sink);
                 sink.observe(Observation::RequestHead(RequestHead {
                     seq,
-                    api,
-                    version,
-                    correlation_id,
+                    api: header.api,
+                    version: header.version,
+                    correlation_id: header.correlation_id,
                     frame_bytes: bytes,
                     first_byte: first,
                 }));
-                self.request = Some(Request {
-                    seq,
-                    api,
-                    version,
-                    correlation_id,
-                    bytes,
-                    end,
-                    first,
-                    last: Timestamp::default(),
-                    written: Timestamp::default(),
-                    acks: None,
-                    fetch: None,
-                });
-                self.stream.phase = Phase::Body;
-                match (unknown, api.info()) {
-                    (None, Some(info)) => {
-                        self.body = RequestBody::of(api, version, shared.depth);
-                        self.header_tags = (info.request_header(version) == 2).then_some(Tags::Count);
-                        if let RequestBody::Opaque = self.body {
-                            self.stream.skip_rest();
-                        }
-                    }
-                    (reason, _) => {
-                        self.stream.skip_rest();
-                        self.undecoded(reason.unwrap_or(UndecodedReason::UnknownApi), shared, sink);
-                    }
+                *part = if header.tagged { Part::HeaderTags } else { Part::Body };
+                unknown = header.unknown;
+                *body = match unknown {
+                    None => RequestBody::of(header.api, header.version, shared.depth),
+                    Some(_) => RequestBody::Opaque,
+                };
+                if let RequestBody::Opaque = body {
+                    return Err(Halt::Enough);
                 }
-                Step::Done
             }
-            (Step::Starved, _) => Step::Starved,
-            _ => {
-                self.lose(LostSyncReason::ShortFrame, shared, sink);
-                Step::Done
+            if *part == Part::HeaderTags {
+                tags.skip(reader)?;
+                *part = Part::Body;
             }
+            let Some(entry) = shared.in_flight.read() else { return Err(Halt::Enough) };
+            reader.set_limit(body.limit(&shared.limits));
+            let mut context =
+                Context { sink: &mut *sink, memory: &mut shared.memory, budget: &shared.budget, entry, scratch };
+            body.walk(reader, &mut context)
+        });
+        match step {
+            Step::Starved => return Step::Starved,
+            Step::Done => {
+                if let Some(reason) = unknown {
+                    self.undecoded(reason, shared, sink);
+                } else if self.stream.end_body() {
+                    self.undecoded(UndecodedReason::Malformed, shared, sink);
+                }
+            }
+            Step::Failed(_) if self.part == Part::Header => self.lose(LostSyncReason::ShortFrame, shared, sink),
+            Step::Failed(reason) => self.undecoded(reason, shared, sink),
         }
+        Step::Done
     }
 
     /// A bare SASL token.
+    #[cold]
     fn token(&mut self, input: &mut &[u8], shared: &mut Shared) -> Step {
-        let sasl = &mut shared.memory.sasl;
-        let step = self.stream.elements(input, shared.limits.collected, |reader| {
+        let Shared { limits, memory, .. } = shared;
+        let step = self.stream.elements(input, |reader| {
+            reader.set_limit(limits.collected);
             let token = reader.bytes(usize::try_from(reader.left()).unwrap_or(usize::MAX))?;
             reader.commit();
-            sasl.client_token(token);
+            memory.sasl.client_token(token);
             Ok(())
         });
         match step {
             Step::Starved => return step,
             Step::Done => self.stream.skip_rest(),
-            Step::Failed(_) => sasl.client_token(&[]),
+            Step::Failed(_) => memory.sasl.client_token(&[]),
         }
         Step::Done
     }
 
     /// A bare token of a mechanism with any number of them, or the first message behind.
-    fn token_or_header(&mut self, input: &mut &[u8], shared: &mut Shared) -> Step {
+    #[cold]
+    fn token_or_message(&mut self, input: &mut &[u8], shared: &mut Shared) -> Step {
         let mut is_message = false;
-        let step = self.stream.elements(input, usize::MAX, |reader| {
+        let step = self.stream.elements(input, |reader| {
             is_message = Header::is_plausible(reader)?;
             Ok(())
         });
@@ -231,41 +238,14 @@ impl Requests {
         Step::Done
     }
 
-    #[inline]
-    fn body<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
-        let Self { stream, request: Some(request), header_tags, body, .. } = self else {
-            self.stream.skip_rest();
-            return Step::Done;
-        };
-        let Shared { limits, memory, budget, .. } = shared;
-        let mut context = Context { sink, memory, budget, request, answer: &mut Answer::default() };
-        let step = stream.elements(input, body.limit(limits), |reader| {
-            if let Some(tags) = header_tags {
-                tags.skip(reader)?;
-                *header_tags = None;
-            }
-            body.walk(reader, &mut context)
-        });
-        match step {
-            Step::Starved => return step,
-            Step::Done => {
-                if self.stream.end_body() {
-                    self.undecoded(UndecodedReason::Malformed, shared, sink);
-                }
-            }
-            Step::Failed(reason) => self.undecoded(reason, shared, sink),
-        }
-        Step::Done
-    }
-
     /// The rest of the frame is not looked at, because of `reason`.
     #[cold]
     fn undecoded<S: Sink>(&mut self, reason: UndecodedReason, shared: &mut Shared, sink: &mut S) {
         let (mut api, mut version) = Undecoded::UNKNOWN;
-        if let Some(request) = &mut self.request {
-            (api, version) = (request.api, request.version);
-            if let Some(ask) = request.fetch.take() {
-                shared.memory.positions.end(ask.session_epoch, false);
+        if let Some(entry) = shared.in_flight.read() {
+            (api, version) = (entry.exchange.api, entry.exchange.version);
+            if let Some(fetch) = entry.exchange.fetch.take() {
+                shared.memory.positions.end(fetch.session_epoch, false);
             }
         }
         self.body = RequestBody::Opaque;
@@ -277,26 +257,15 @@ impl Requests {
     fn end<S: Sink>(&mut self, shared: &mut Shared, now: Timestamp, sink: &mut S) {
         self.stream.phase = Phase::Length;
         self.body = RequestBody::Opaque;
-        let Some(request) = &mut self.request else { return };
-        request.last = now;
-        if request.acks == Some(Acks::None) {
-            shared.in_flight.sent_unanswered(request, sink);
-        } else if shared.responses_lost {
-            request.end(Outcome::Abandoned, sink);
-        } else {
-            shared.in_flight.sent(request, sink);
-        }
-        if request.end <= self.stream.written() {
-            shared.in_flight.requests_written(self.stream.written(), now, sink);
-        }
-        self.request = None;
+        self.scratch.clear();
+        shared.in_flight.end_request(now, self.stream.written(), shared.responses_lost, sink);
     }
 
     #[cold]
     fn lose<S: Sink>(&mut self, reason: LostSyncReason, shared: &mut Shared, sink: &mut S) {
         shared.requests_lost = true;
         sink.observe(Observation::LostSync(LostSync { direction: Direction::Request, reason }));
-        self.close(sink);
+        self.close(shared, sink);
     }
 }
 
@@ -305,6 +274,8 @@ struct Header {
     api: ApiKey,
     version: ApiVersion,
     correlation_id: CorrelationId,
+    /// Tagged fields follow.
+    tagged: bool,
     unknown: Option<UndecodedReason>,
 }
 
@@ -315,19 +286,22 @@ impl Header {
         let api = ApiKey(reader.i16()?);
         let version = ApiVersion(reader.i16()?);
         let correlation_id = CorrelationId(reader.i32()?);
-        let (client_id, unknown) = match api.info() {
-            None => (None, Some(UndecodedReason::UnknownApi)),
-            Some(info) if !info.knows(version) => {
+        let info = api.info();
+        let (client_id, tagged, unknown) = match info {
+            Some(info) if info.knows(version) => match info.request_header(version) {
+                0 => (None, false, None),
+                header => (Some(reader.nullable_string(false)?), header == 2, None),
+            },
+            None => (None, false, Some(UndecodedReason::UnknownApi)),
+            Some(_) => {
                 // The client id has always stood here, and a broker relies on that for ApiVersions.
                 let client_id = match reader.nullable_string(false) {
                     Ok(client_id) => Some(client_id),
-                    Err(Halt::Short(missing)) => return Err(Halt::Short(missing)),
+                    Err(Halt::Short) => return Err(Halt::Short),
                     Err(_) => None,
                 };
-                (client_id, Some(UndecodedReason::UnknownVersion))
+                (client_id, false, Some(UndecodedReason::UnknownVersion))
             }
-            Some(info) if info.request_header(version) == 0 => (None, None),
-            Some(_) => (Some(reader.nullable_string(false)?), None),
         };
         reader.commit();
         if let Some(client_id) = client_id
@@ -336,7 +310,26 @@ impl Header {
             *client = Some(client_id.map(Box::from));
             sink.observe(Observation::Client(client_id));
         }
-        Ok(Self { api, version, correlation_id, unknown })
+        Ok(Self { api, version, correlation_id, tagged, unknown })
+    }
+
+    #[inline(always)]
+    fn entry(&self, seq: RequestSeq, request_bytes: u64, end: u64, request_first: Timestamp) -> Entry {
+        let exchange = Exchange {
+            seq,
+            api: self.api,
+            version: self.version,
+            correlation_id: self.correlation_id,
+            outcome: Outcome::Abandoned,
+            request_bytes,
+            response_bytes: 0,
+            times: Times { request_first, ..Times::default() },
+            error: ErrorCode::NONE,
+            throttle_ms: None,
+            acks: None,
+            fetch: None,
+        };
+        Entry::new(exchange, end)
     }
 
     /// Whether the frame looks like a known request rather than like a token.
@@ -352,7 +345,7 @@ impl Header {
         }
         match reader.nullable_string(false) {
             Ok(_) => Ok(true),
-            Err(Halt::Short(missing)) => Err(Halt::Short(missing)),
+            Err(Halt::Short) => Err(Halt::Short),
             Err(_) => Ok(false),
         }
     }

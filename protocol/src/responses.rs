@@ -1,13 +1,11 @@
 //! From the broker to the client: frames, to which request each belongs, and the bodies behind that.
 
 use crate::{
-    CorrelationId, Direction, LostSync, LostSyncReason, Observation, Outcome, Sink, Timestamp, Undecoded,
-    UndecodedReason,
-    body::{Context, ResponseBody},
+    CorrelationId, Direction, LostSync, LostSyncReason, Observation, Sink, Timestamp, Undecoded, UndecodedReason,
+    body::{Context, ResponseBody, Scratch},
     connection::Shared,
     foreign,
-    in_flight::{Answer, Request},
-    reader::Tags,
+    reader::{Halt, Tags},
     sasl::Next,
     stream::{Gap, Phase, Step, Stream},
 };
@@ -19,29 +17,36 @@ const SHORTEST_HEADER: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct Responses {
     stream: Stream,
-    /// The request whose response is passing, once that is known.
-    request: Option<Request>,
-    answer: Answer,
-    /// Tagged fields of the header are still to come.
-    header_tags: Option<Tags>,
+    part: Part,
+    tags: Tags,
     body: ResponseBody,
+    scratch: Scratch,
     /// When the last byte of the frame before was read.
     previous_last: Option<Timestamp>,
 }
 
+/// Which part of a frame comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Header,
+    HeaderTags,
+    Body,
+}
+
 impl Responses {
-    pub(crate) fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             stream: Stream::new(),
-            request: None,
-            answer: Answer::default(),
-            header_tags: None,
+            part: Part::Header,
+            tags: Tags::Count,
             body: ResponseBody::Opaque,
+            scratch: Scratch::new(),
             previous_last: None,
         }
     }
 
     /// See [`Connection::on_bytes`](crate::Connection::on_bytes).
+    #[inline]
     pub(crate) fn read<S: Sink>(&mut self, shared: &mut Shared, now: Timestamp, bytes: &[u8], sink: &mut S) -> u64 {
         let mut input = bytes;
         while !self.stream.pass(&mut input) {
@@ -59,13 +64,8 @@ impl Responses {
                         self.lose(reason, shared, sink);
                     }
                 }
-                Phase::Head => {
-                    if self.head(&mut input, shared, sink) == Step::Starved && input.is_empty() {
-                        break;
-                    }
-                }
-                Phase::Body => {
-                    if self.body(&mut input, shared, sink) == Step::Starved && input.is_empty() {
+                Phase::Frame => {
+                    if self.frame(&mut input, shared, sink) == Step::Starved && input.is_empty() {
                         break;
                     }
                 }
@@ -96,7 +96,7 @@ impl Responses {
     pub(crate) fn gap<S: Sink>(&mut self, shared: &mut Shared, now: Timestamp, count: u64, sink: &mut S) -> u64 {
         match self.stream.gap(count) {
             Gap::Harmless => {}
-            Gap::Frame => self.undecoded(UndecodedReason::Gap, sink),
+            Gap::Frame => self.undecoded(UndecodedReason::Gap, shared, sink),
             Gap::Lost => self.lose(LostSyncReason::Gap, shared, sink),
         }
         self.stream.saw(count);
@@ -110,15 +110,19 @@ impl Responses {
         shared.in_flight.responses_written(offset, now, sink);
     }
 
+    /// See [`Connection::rest_of_frame`](crate::Connection::rest_of_frame).
+    pub(crate) fn rest_of_frame(&self) -> Option<u64> {
+        self.stream.rest_of_frame()
+    }
+
     /// The connection ended.
-    pub(crate) fn close<S: Sink>(&mut self, sink: &mut S) {
-        if let Some(request) = self.request.take() {
-            request.end(Outcome::Abandoned, sink);
-        }
+    pub(crate) fn close(&mut self) {
         self.body = ResponseBody::Opaque;
+        self.scratch.clear();
         self.stream.lose();
     }
 
+    #[inline]
     fn begin(&mut self, length: [u8; 4], shared: &Shared) -> Result<(), LostSyncReason> {
         if self.stream.is_first()
             && let Some(reason) = foreign::broker(length)
@@ -133,134 +137,121 @@ impl Responses {
             return Err(if length == 0 { LostSyncReason::ZeroLength } else { LostSyncReason::ShortFrame });
         }
         self.stream.begin(length);
+        self.part = Part::Header;
         Ok(())
     }
 
     #[inline]
-    fn head<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
-        match shared.memory.sasl.next_response() {
-            Next::Message => self.header(input, shared, sink),
-            Next::Token => self.token(input, shared, sink),
-            Next::Either => self.token_or_header(input, shared),
+    fn frame<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
+        if self.part == Part::Header {
+            match shared.memory.sasl.next_response() {
+                Next::Message => {}
+                Next::Token => return self.token(input, shared, sink),
+                Next::Either => return self.token_or_message(input, shared),
+            }
         }
-    }
-
-    #[inline]
-    fn header<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
-        let mut correlation_id = CorrelationId(0);
-        let step = self.stream.elements(input, shared.limits.field, |reader| {
-            correlation_id = CorrelationId(reader.i32()?);
-            reader.commit();
+        let Self { stream, part, tags, body, scratch, previous_last } = self;
+        let (first, bytes, end) = (stream.first_byte, stream.frame_bytes, stream.frame_end());
+        let step = stream.elements(input, |reader| {
+            if *part == Part::Header {
+                let correlation_id = CorrelationId(reader.i32()?);
+                reader.commit();
+                *part = Part::Body;
+                let Some(entry) = shared.in_flight.answer(correlation_id, sink) else {
+                    sink.observe(Observation::Unsolicited { correlation_id, bytes });
+                    return Err(Halt::Enough);
+                };
+                entry.response_end = end;
+                let exchange = &mut entry.exchange;
+                exchange.response_bytes = bytes;
+                exchange.times.response_first = first;
+                exchange.times.previous_response_last = *previous_last;
+                // What is unknown was told when the request passed.
+                *body = match exchange.api.info() {
+                    Some(info) if info.knows(exchange.version) => {
+                        if info.response_header(exchange.version) == 1 {
+                            *part = Part::HeaderTags;
+                        }
+                        ResponseBody::of(exchange.api, exchange.version, shared.depth)
+                    }
+                    _ => ResponseBody::Opaque,
+                };
+                if let ResponseBody::Opaque = body {
+                    return Err(Halt::Enough);
+                }
+            }
+            if *part == Part::HeaderTags {
+                tags.skip(reader)?;
+                *part = Part::Body;
+            }
+            let Some(entry) = shared.in_flight.answered() else { return Err(Halt::Enough) };
+            reader.set_limit(body.limit(&shared.limits));
+            let mut context =
+                Context { sink: &mut *sink, memory: &mut shared.memory, budget: &shared.budget, entry, scratch };
+            body.walk(reader, &mut context)?;
+            context.entry.decoded();
             Ok(())
         });
-        if step == Step::Starved {
-            return step;
-        }
-        self.request = shared.in_flight.answering(correlation_id, sink);
-        let Some(request) = &self.request else {
-            sink.observe(Observation::Unsolicited { correlation_id, bytes: self.stream.frame_bytes });
-            self.stream.skip_rest();
-            return Step::Done;
-        };
-        self.answer = Answer {
-            bytes: self.stream.frame_bytes,
-            end: self.stream.frame_end(),
-            first: self.stream.first_byte,
-            previous_last: self.previous_last,
-            ..Answer::default()
-        };
-        self.stream.phase = Phase::Body;
-        self.body = ResponseBody::Opaque;
-        // What is unknown was told when the request passed.
-        if let Some(info) = request.api.info()
-            && info.knows(request.version)
-        {
-            self.body = ResponseBody::of(request.api, request.version, shared.depth);
-            self.header_tags = (info.response_header(request.version) == 1).then_some(Tags::Count);
-        }
-        if let ResponseBody::Opaque = self.body {
-            self.stream.skip_rest();
+        match step {
+            Step::Starved => return Step::Starved,
+            Step::Done => {
+                if self.stream.end_body() {
+                    self.undecoded(UndecodedReason::Malformed, shared, sink);
+                }
+            }
+            Step::Failed(reason) => self.undecoded(reason, shared, sink),
         }
         Step::Done
     }
 
     /// A bare SASL token.
+    #[cold]
     fn token<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
-        let sasl = &mut shared.memory.sasl;
-        let step = self.stream.elements(input, shared.limits.collected, |reader| {
+        let Shared { limits, memory, .. } = shared;
+        let step = self.stream.elements(input, |reader| {
+            reader.set_limit(limits.collected);
             let token = reader.bytes(usize::try_from(reader.left()).unwrap_or(usize::MAX))?;
             reader.commit();
-            sasl.server_token(token, sink);
+            memory.sasl.server_token(token, sink);
             Ok(())
         });
         match step {
             Step::Starved => return step,
             Step::Done => self.stream.skip_rest(),
             // No mechanism says yes at such length.
-            Step::Failed(_) => sasl.server_token(b"?", sink),
+            Step::Failed(_) => memory.sasl.server_token(b"?", sink),
         }
         Step::Done
     }
 
     /// A bare token of a mechanism with any number of them, or the response to the first request behind.
-    fn token_or_header(&mut self, input: &mut &[u8], shared: &mut Shared) -> Step {
-        let in_flight = &shared.in_flight;
+    #[cold]
+    fn token_or_message(&mut self, input: &mut &[u8], shared: &mut Shared) -> Step {
+        let Shared { memory, in_flight, .. } = shared;
         let mut is_message = false;
-        if self.stream.frame_left() >= u64::from(SHORTEST_HEADER) && !in_flight.is_empty() {
-            let step = self.stream.elements(input, shared.limits.field, |reader| {
-                is_message = in_flight.is_next(CorrelationId(reader.i32()?));
-                Ok(())
-            });
-            if step == Step::Starved {
-                return step;
-            }
-        }
-        if is_message {
-            shared.memory.sasl.responses_are_messages();
-        } else {
-            self.stream.skip_rest();
-        }
-        Step::Done
-    }
-
-    #[inline]
-    fn body<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
-        let Self { stream, request: Some(request), answer, header_tags, body, .. } = self else {
-            self.stream.skip_rest();
-            return Step::Done;
-        };
-        let Shared { limits, memory, budget, .. } = shared;
-        let mut context = Context { sink, memory, budget, request, answer };
-        let step = stream.elements(input, body.limit(limits), |reader| {
-            if let Some(tags) = header_tags {
-                tags.skip(reader)?;
-                *header_tags = None;
-            }
-            body.walk(reader, &mut context)
+        let step = self.stream.elements(input, |reader| {
+            is_message = reader.left() >= u64::from(SHORTEST_HEADER) && in_flight.is_next(CorrelationId(reader.i32()?));
+            Ok(())
         });
         match step {
             Step::Starved => return step,
-            Step::Done => {
-                if self.stream.end_body() {
-                    self.undecoded(UndecodedReason::Malformed, sink);
-                } else {
-                    self.answer.decoded = true;
-                }
-            }
-            Step::Failed(reason) => self.undecoded(reason, sink),
+            Step::Done if is_message => memory.sasl.responses_are_messages(),
+            _ => self.stream.skip_rest(),
         }
         Step::Done
     }
 
     /// The rest of the frame is not looked at, because of `reason`.
     #[cold]
-    fn undecoded<S: Sink>(&mut self, reason: UndecodedReason, sink: &mut S) {
-        let (api, version) = match &self.request {
-            Some(request) => (request.api, request.version),
-            None => Undecoded::UNKNOWN,
-        };
+    fn undecoded<S: Sink>(&mut self, reason: UndecodedReason, shared: &mut Shared, sink: &mut S) {
+        let (mut api, mut version) = Undecoded::UNKNOWN;
+        if let Some(entry) = shared.in_flight.answered() {
+            (api, version) = (entry.exchange.api, entry.exchange.version);
+            if let Some(fetch) = &mut entry.exchange.fetch {
+                fetch.wait = None;
+            }
+        }
         self.body = ResponseBody::Opaque;
-        self.answer.decoded = false;
         sink.observe(Observation::Undecoded(Undecoded { direction: Direction::Response, api, version, reason }));
     }
 
@@ -269,21 +260,16 @@ impl Responses {
     fn end<S: Sink>(&mut self, shared: &mut Shared, now: Timestamp, sink: &mut S) {
         self.stream.phase = Phase::Length;
         self.body = ResponseBody::Opaque;
+        self.scratch.clear();
         self.previous_last = Some(now);
-        let Some(request) = &self.request else { return };
-        self.answer.last = now;
-        shared.in_flight.answered(request, &self.answer, sink);
-        if self.answer.end <= self.stream.written() {
-            shared.in_flight.responses_written(self.stream.written(), now, sink);
-        }
-        self.request = None;
+        shared.in_flight.end_response(now, self.stream.written(), sink);
     }
 
     #[cold]
     fn lose<S: Sink>(&mut self, reason: LostSyncReason, shared: &mut Shared, sink: &mut S) {
         shared.responses_lost = true;
         sink.observe(Observation::LostSync(LostSync { direction: Direction::Response, reason }));
-        self.close(sink);
+        self.close();
         shared.in_flight.abandon(sink);
     }
 }

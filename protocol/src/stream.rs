@@ -17,10 +17,8 @@ const KEPT: usize = 512;
 pub(crate) enum Phase {
     /// A frame's length.
     Length,
-    /// A frame's header, or a token of the raw SASL exchange.
-    Head,
-    /// A frame's body.
-    Body,
+    /// The inside of a frame.
+    Frame,
     /// The end of a frame, once what is to be skipped has passed.
     End,
     /// Nothing: bytes are only counted.
@@ -116,10 +114,15 @@ impl Stream {
         self.frame_start.saturating_add(self.frame_bytes)
     }
 
-    /// Bytes of the frame that are still to come.
-    #[inline]
-    pub(crate) const fn frame_left(&self) -> u64 {
-        self.frame_left
+    /// Bytes to come before the frame ends; see [`Connection::rest_of_frame`](crate::Connection::rest_of_frame).
+    pub(crate) fn rest_of_frame(&self) -> Option<u64> {
+        let carried = self.carry.0.len();
+        match self.phase {
+            Phase::Lost => None,
+            Phase::Length if carried == 0 => Some(0),
+            Phase::Length => Some(self.need.saturating_sub(carried) as u64),
+            Phase::Frame | Phase::End => Some(self.frame_left.saturating_sub(carried as u64)),
+        }
     }
 
     #[inline]
@@ -196,13 +199,13 @@ impl Stream {
     pub(crate) const fn begin(&mut self, length: u32) {
         self.frame_left = length as u64;
         self.frame_bytes = (length as u64).saturating_add(4);
-        self.phase = Phase::Head;
+        self.phase = Phase::Frame;
         self.begun = true;
     }
 
     /// The body has been read to its end, but for what is to be skipped. Whether the frame has more, which is skipped too.
     #[inline]
-    pub(crate) const fn end_body(&mut self) -> bool {
+    pub(crate) fn end_body(&mut self) -> bool {
         let more = self.frame_left > self.skip;
         self.skip_rest();
         more
@@ -210,9 +213,20 @@ impl Stream {
 
     /// What is left of the frame is not looked at.
     #[inline]
-    pub(crate) const fn skip_rest(&mut self) {
+    pub(crate) fn skip_rest(&mut self) {
+        if !self.carry.0.is_empty() {
+            self.drop_carry();
+        }
         self.skip = self.frame_left;
         self.phase = Phase::End;
+    }
+
+    /// What was only looked at is not wanted. It has already been taken from the input.
+    #[cold]
+    fn drop_carry(&mut self) {
+        let carry = mem::take(&mut self.carry.0);
+        self.frame_left = self.frame_left.saturating_sub(carry.len() as u64);
+        self.release(carry);
     }
 
     /// From here on bytes are only counted.
@@ -226,97 +240,100 @@ impl Stream {
     /// Fills the carry buffer up to what is needed. Whether it is full.
     fn refill(&mut self, input: &mut &[u8]) -> bool {
         let wanted = self.need.saturating_sub(self.carry.0.len()).min(input.len());
-        if let Some((taken, rest)) = input.split_at_checked(wanted) {
+        if let Some((taken, rest)) = input.split_at_checked(wanted)
+            && wanted > 0
+        {
             self.carry.0.extend_from_slice(taken);
             *input = rest;
         }
         self.carry.0.len() >= self.need
     }
 
-    /// Reads as many elements as are at hand, each of at most `limit` bytes plus its fixed fields.
-    #[inline]
-    pub(crate) fn elements(
-        &mut self,
-        input: &mut &[u8],
-        limit: usize,
-        mut read: impl FnMut(&mut Reader<'_>) -> Read<()>,
-    ) -> Step {
+    /// Reads as many elements as are at hand.
+    #[inline(always)]
+    pub(crate) fn elements(&mut self, input: &mut &[u8], mut read: impl FnMut(&mut Reader<'_>) -> Read<()>) -> Step {
         loop {
-            if !self.carry.0.is_empty() {
-                if !self.refill(input) {
-                    return Step::Starved;
+            let carried = if self.carry.0.is_empty() { None } else { self.carried(input) };
+            let at_hand = self.frame_left.min(input.len() as u64);
+            // Not longer than the input, so it fits.
+            let (bytes, beyond) = match &carried {
+                Some(carry) => (carry.as_slice(), self.frame_left.saturating_sub(carry.len() as u64)),
+                None if !self.carry.0.is_empty() => return Step::Starved,
+                None => {
+                    (input.get(..at_hand as usize).unwrap_or_default(), self.frame_left.wrapping_sub(at_hand))
                 }
-                match self.carried(limit, &mut read) {
+            };
+            let mut reader = Reader::new(bytes, beyond, usize::MAX);
+            let outcome = read(&mut reader);
+            let (uncommitted, debt, missing) = (reader.uncommitted(), reader.debt(), reader.missing());
+            // What is not committed is part of what was at hand, and that of the frame.
+            let done = bytes.len().wrapping_sub(uncommitted);
+            self.frame_left = self.frame_left.wrapping_sub(done as u64);
+            self.skip = debt;
+            if let Some(carry) = carried {
+                match self.after_carried(carry, outcome, uncommitted, missing) {
                     Some(step) => return step,
-                    None if self.skip > 0 => return Step::Starved,
                     None => continue,
                 }
             }
-            let at_hand = self.frame_left.min(input.len() as u64);
-            // Not longer than the input, so it fits.
-            let bytes = input.get(..at_hand as usize).unwrap_or_default();
-            let mut reader = Reader::new(bytes, self.frame_left.saturating_sub(at_hand), limit);
-            let outcome = read(&mut reader);
-            let done = bytes.len().saturating_sub(reader.uncommitted());
             *input = input.get(done..).unwrap_or_default();
-            self.frame_left = self.frame_left.saturating_sub(done as u64);
-            self.skip = reader.debt();
-            match outcome {
-                Ok(()) => return Step::Done,
-                Err(Halt::Short(_)) if self.skip > 0 => return Step::Starved,
-                Err(Halt::Short(missing)) => {
-                    self.need = reader.uncommitted().saturating_add(missing);
-                    self.refill(input);
-                    return Step::Starved;
+            return match outcome {
+                Ok(()) => Step::Done,
+                Err(Halt::Short) => {
+                    if debt == 0 {
+                        self.need = uncommitted.saturating_add(missing);
+                        self.refill(input);
+                    }
+                    Step::Starved
                 }
-                Err(halt) => return self.fail(halt),
-            }
+                Err(halt) => self.stop(halt),
+            };
         }
     }
 
-    /// The same for the one element that was cut. `None`: it was read, and the next one comes from the input.
+    /// The one element that was cut, if it is whole now.
     #[cold]
-    fn carried(&mut self, limit: usize, read: &mut impl FnMut(&mut Reader<'_>) -> Read<()>) -> Option<Step> {
-        let mut carry = mem::take(&mut self.carry.0);
-        let beyond = self.frame_left.saturating_sub(carry.len() as u64);
-        let mut reader = Reader::new(&carry, beyond, limit);
-        let outcome = read(&mut reader);
-        let (uncommitted, debt) = (reader.uncommitted(), reader.debt());
-        let done = carry.len().saturating_sub(uncommitted);
-        self.frame_left = self.frame_left.saturating_sub(done as u64);
-        self.skip = debt;
+    fn carried(&mut self, input: &mut &[u8]) -> Option<Vec<u8>> {
+        self.refill(input).then(|| mem::take(&mut self.carry.0))
+    }
+
+    /// What follows from having tried it. `None`: go on.
+    #[cold]
+    fn after_carried(
+        &mut self,
+        mut carry: Vec<u8>,
+        outcome: Read<()>,
+        uncommitted: usize,
+        missing: usize,
+    ) -> Option<Step> {
         let step = match outcome {
             Ok(()) if uncommitted == 0 => Some(Step::Done),
-            Ok(()) => {
-                // It only looked, and will be asked again.
-                self.need = carry.len();
-                self.carry.0 = carry;
-                return Some(Step::Done);
-            }
-            Err(Halt::Short(_)) if uncommitted == 0 => None,
-            Err(Halt::Short(missing)) => {
-                carry.drain(..done);
+            Err(Halt::Short) if uncommitted == 0 && self.skip > 0 => Some(Step::Starved),
+            Err(Halt::Short) if uncommitted == 0 => None,
+            Ok(()) | Err(Halt::Short) => {
+                // Either it needs still more, or it was only looked at and will be asked again.
                 self.need = uncommitted.saturating_add(missing);
+                carry.drain(..carry.len().saturating_sub(uncommitted));
                 self.carry.0 = carry;
-                return None;
+                return outcome.is_ok().then_some(Step::Done);
             }
             Err(halt) => {
                 // The bytes in the buffer have already been taken from the input.
                 self.frame_left = self.frame_left.saturating_sub(uncommitted as u64);
-                Some(self.fail(halt))
+                Some(self.stop(halt))
             }
         };
         self.release(carry);
         step
     }
 
-    #[cold]
-    fn fail(&mut self, halt: Halt) -> Step {
+    /// The rest of the frame is not looked at.
+    fn stop(&mut self, halt: Halt) -> Step {
         self.skip_rest();
         match halt {
             Halt::Enough => Step::Done,
             Halt::TooLarge => Step::Failed(UndecodedReason::TooLarge),
-            Halt::Malformed | Halt::Short(_) => Step::Failed(UndecodedReason::Malformed),
+            Halt::Malformed | Halt::Short => Step::Failed(UndecodedReason::Malformed),
         }
     }
 
@@ -336,7 +353,7 @@ impl Stream {
             _ if count == 0 => return Gap::Harmless,
             Phase::Lost => return Gap::Harmless,
             Phase::Length => return Gap::Lost,
-            Phase::Head | Phase::Body | Phase::End => self.pass_unseen(count),
+            Phase::Frame | Phase::End => self.pass_unseen(count),
         };
         if hidden == 0 {
             return Gap::Harmless;

@@ -14,7 +14,7 @@ pub(super) const NAMED: i16 = 3;
 const THROTTLE: i16 = 1;
 
 /// The request from [`NAMED`] on.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Request;
 
 impl Request {
@@ -46,7 +46,7 @@ pub(super) fn response<S>(version: i16, reader: &mut Reader<'_>, context: &mut C
         Tags::default().skip(&mut body)?;
     }
     reader.finish(&body)?;
-    context.answer.failed(error);
-    context.answer.throttle_ms = throttle_ms;
+    context.entry.failed(error);
+    context.entry.exchange.throttle_ms = throttle_ms;
     Ok(())
 }

@@ -3,9 +3,8 @@
 //! Left out: leader epochs, sizes per partition, rack and the tagged fields of followers, other than who they are.
 
 use crate::{
-    Direction, FetchAsked, FetchHead, Observation, Sink, TopicId,
+    Direction, FetchAsked, FetchHead, FetchSummary, Observation, Sink, TopicId,
     body::Context,
-    in_flight::FetchAsk,
     reader::{Read, Reader, Tags},
     topics::Topic,
 };
@@ -47,7 +46,7 @@ enum State {
 }
 
 /// The walk over a Fetch request.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Fetch {
     version: i16,
     flexible: bool,
@@ -171,17 +170,18 @@ impl Fetch {
             if self.version >= SESSIONS { (reader.i32()?, reader.i32()?) } else { (0, -1) };
         self.topics = reader.count(self.flexible)?;
         reader.commit();
-        context.request.fetch = Some(FetchAsk {
+        context.entry.read_committed = read_committed;
+        context.entry.generation = context.memory.positions.begin(session_id, session_epoch);
+        context.entry.exchange.fetch = Some(FetchSummary {
             follower: replica_id.is_some_and(|id| id >= 0),
-            read_committed,
-            caught_up: false,
+            wait: None,
             min_bytes,
+            record_bytes: 0,
             session_id,
             session_epoch,
-            generation: context.memory.positions.begin(session_id, session_epoch),
         });
         context.sink.observe(Observation::FetchHead(FetchHead {
-            seq: context.request.seq,
+            seq: context.entry.exchange.seq,
             replica_id,
             max_wait_ms,
             min_bytes,
@@ -223,7 +223,7 @@ impl Fetch {
         }
         reader.i32()?;
         reader.commit();
-        let seq = context.request.seq;
+        let seq = context.entry.exchange.seq;
         context.memory.positions.asked(seq, self.topic.index(), partition, fetch_offset);
         let topic = context.memory.topics.describe(self.topic);
         context.sink.observe(Observation::FetchAsked(FetchAsked { seq, topic, partition, fetch_offset }));
@@ -236,15 +236,15 @@ impl Fetch {
             return reader.skip(u64::from(size));
         }
         let replica_id = reader.i32()?;
-        if let Some(ask) = &mut context.request.fetch {
-            ask.follower = replica_id >= 0;
+        if let Some(fetch) = &mut context.entry.exchange.fetch {
+            fetch.follower = replica_id >= 0;
         }
         reader.skip(u64::from(size).saturating_sub(4))
     }
 
     fn end<S>(&self, context: &mut Context<'_, S>) {
-        if let Some(ask) = &mut context.request.fetch {
-            ask.caught_up = context.memory.positions.end(ask.session_epoch, true);
+        if let Some(fetch) = &context.entry.exchange.fetch {
+            context.entry.caught_up = context.memory.positions.end(fetch.session_epoch, true);
         }
     }
 

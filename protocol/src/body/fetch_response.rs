@@ -44,7 +44,7 @@ enum State {
 }
 
 /// The walk over a Fetch response.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Fetch {
     version: i16,
     flexible: bool,
@@ -159,11 +159,13 @@ impl Fetch {
             if self.version >= SESSIONS { (ErrorCode(reader.i16()?), reader.i32()?) } else { (ErrorCode::NONE, 0) };
         self.topics = reader.count(self.flexible)?;
         reader.commit();
-        context.answer.throttle_ms = throttle_ms;
-        context.answer.failed(error);
-        context.answer.session_id = session_id;
-        if let Some(ask) = &context.request.fetch {
-            context.memory.positions.opened(ask.generation, session_id);
+        context.entry.exchange.throttle_ms = throttle_ms;
+        context.entry.failed(error);
+        if let Some(fetch) = &mut context.entry.exchange.fetch
+            && session_id != 0
+        {
+            fetch.session_id = session_id;
+            context.memory.positions.opened(context.entry.generation, session_id);
         }
         Ok(())
     }
@@ -201,24 +203,24 @@ impl Fetch {
         if self.version >= READ_REPLICA {
             reader.i32()?;
         }
-        let bytes = reader.size(self.flexible)?;
+        let bytes = reader.count(self.flexible)?;
         reader.commit();
         self.records.begin(bytes);
         let PartitionHead { index, error, high_watermark, last_stable_offset, log_start_offset } = self.partition;
-        let seq = context.request.seq;
-        self.fetch_offset = match &context.request.fetch {
+        let seq = context.entry.exchange.seq;
+        self.fetch_offset = match &mut context.entry.exchange.fetch {
             None => None,
-            Some(ask) => {
+            Some(fetch) => {
+                fetch.record_bytes = fetch.record_bytes.saturating_add(u64::from(bytes));
                 let end = match last_stable_offset {
-                    Some(last_stable_offset) if ask.read_committed => last_stable_offset,
+                    Some(last_stable_offset) if context.entry.read_committed => last_stable_offset,
                     _ => high_watermark,
                 };
                 let known_end = if error.is_none() { end } else { -1 };
-                context.memory.positions.answered(ask.generation, seq, self.topic.index(), index, known_end)
+                context.memory.positions.answered(context.entry.generation, seq, self.topic.index(), index, known_end)
             }
         };
-        context.answer.failed(error);
-        context.answer.record_bytes = context.answer.record_bytes.saturating_add(u64::from(bytes));
+        context.entry.failed(error);
         context.sink.observe(Observation::FetchPartition(FetchPartition {
             seq,
             topic: context.memory.topics.describe(self.topic),

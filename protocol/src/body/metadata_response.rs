@@ -2,8 +2,6 @@
 //!
 //! Left out: racks, authorized operations, and the controller (which is a random broker's id in KRaft).
 
-use alloc::vec::Vec;
-
 use crate::{
     Broker, ErrorCode, NodeIds, Observation, PartitionMetadata, Sink, TopicId, TopicMetadata,
     body::Context,
@@ -47,7 +45,7 @@ enum State {
 }
 
 /// The walk over a Metadata response.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Metadata {
     version: i16,
     flexible: bool,
@@ -57,7 +55,6 @@ pub(crate) struct Metadata {
     topics: u32,
     partitions: u32,
     has_name: bool,
-    name: Vec<u8>,
     id: Option<TopicId>,
 }
 
@@ -72,7 +69,6 @@ impl Metadata {
             topics: 0,
             partitions: 0,
             has_name: false,
-            name: Vec::new(),
             id: None,
         }
     }
@@ -84,7 +80,7 @@ impl Metadata {
                     let throttle_ms = if self.version >= THROTTLE { Some(reader.i32()?) } else { None };
                     self.brokers = reader.count(self.flexible)?;
                     reader.commit();
-                    context.answer.throttle_ms = throttle_ms;
+                    context.entry.exchange.throttle_ms = throttle_ms;
                     State::Broker
                 }
                 State::Broker => match self.brokers.checked_sub(1) {
@@ -140,7 +136,7 @@ impl Metadata {
                     }
                     let error = if self.version >= ERROR { ErrorCode(reader.i16()?) } else { ErrorCode::NONE };
                     reader.commit();
-                    context.answer.failed(error);
+                    context.entry.failed(error);
                     State::Tags
                 }
                 State::Tags => return self.skip_tags(reader),
@@ -156,7 +152,7 @@ impl Metadata {
             reader.nullable_string(self.flexible)?;
         }
         reader.commit();
-        context.sink.observe(Observation::Broker(Broker { seq: context.request.seq, id, host, port }));
+        context.sink.observe(Observation::Broker(Broker { seq: context.entry.exchange.seq, id, host, port }));
         Ok(())
     }
 
@@ -183,11 +179,11 @@ impl Metadata {
         self.partitions = reader.count(self.flexible)?;
         reader.commit();
         self.has_name = name.is_some();
-        self.name.clear();
-        self.name.extend_from_slice(name.unwrap_or_default());
+        context.scratch.topic.clear();
+        context.scratch.topic.extend_from_slice(name.unwrap_or_default());
         self.id = id;
-        context.answer.failed(error);
-        context.sink.observe(Observation::TopicMetadata(TopicMetadata { seq: context.request.seq, error, name, id }));
+        context.entry.failed(error);
+        context.sink.observe(Observation::TopicMetadata(TopicMetadata { seq: context.entry.exchange.seq, error, name, id }));
         Ok(())
     }
 
@@ -200,10 +196,10 @@ impl Metadata {
         let in_sync = self.node_ids(reader)?;
         let offline = if self.version >= OFFLINE { self.node_ids(reader)? } else { NodeIds::default() };
         reader.commit();
-        context.answer.failed(error);
+        context.entry.failed(error);
         context.sink.observe(Observation::PartitionMetadata(PartitionMetadata {
-            seq: context.request.seq,
-            name: self.has_name.then_some(&self.name),
+            seq: context.entry.exchange.seq,
+            name: self.has_name.then_some(&context.scratch.topic),
             id: self.id,
             error,
             partition,

@@ -29,7 +29,7 @@ enum State {
 }
 
 /// The walk over a Produce request.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Produce {
     version: i16,
     flexible: bool,
@@ -119,11 +119,11 @@ impl Produce {
         let timeout_ms = reader.i32()?;
         self.topics = reader.count(self.flexible)?;
         reader.commit();
-        context.request.acks = Some(acks);
+        context.entry.exchange.acks = Some(acks);
         if self.depth == Depth::Headers {
             return Err(Halt::Enough);
         }
-        let seq = context.request.seq;
+        let seq = context.entry.exchange.seq;
         context.sink.observe(Observation::ProduceHead(ProduceHead { seq, acks, timeout_ms, transactional_id }));
         Ok(())
     }
@@ -146,11 +146,11 @@ impl Produce {
     #[inline]
     fn partition<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         self.partition = reader.i32()?;
-        let bytes = reader.size(self.flexible)?;
+        let bytes = reader.count(self.flexible)?;
         reader.commit();
         self.records.begin(bytes);
         context.sink.observe(Observation::ProducePartition(ProducePartition {
-            seq: context.request.seq,
+            seq: context.entry.exchange.seq,
             topic: context.memory.topics.describe(self.topic),
             partition: self.partition,
             record_bytes: u64::from(bytes),

@@ -37,7 +37,7 @@ enum State {
 }
 
 /// The walk over a Produce response.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Produce {
     version: i16,
     flexible: bool,
@@ -116,7 +116,7 @@ impl Produce {
                 }
                 State::Throttle => {
                     if self.version >= THROTTLE {
-                        context.answer.throttle_ms = Some(reader.i32()?);
+                        context.entry.exchange.throttle_ms = Some(reader.i32()?);
                         reader.commit();
                     }
                     State::Tags
@@ -152,9 +152,9 @@ impl Produce {
         let log_start_offset = if self.version >= LOG_START { Some(reader.i64()?) } else { None };
         self.record_errors = if self.version >= RECORD_ERRORS { reader.count(self.flexible)? } else { 0 };
         reader.commit();
-        context.answer.failed(error);
+        context.entry.failed(error);
         context.sink.observe(Observation::ProduceResult(ProduceResult {
-            seq: context.request.seq,
+            seq: context.entry.exchange.seq,
             topic: context.memory.topics.describe(self.topic),
             partition,
             error,

@@ -2,6 +2,8 @@
 //!
 //! Source of the layouts: `org.apache.kafka.common.record.DefaultRecordBatch` (magic 2) and `LegacyRecord` (0 and 1).
 
+use alloc::boxed::Box;
+
 use crate::{
     BatchHead, BatchPlan, CaptureBudget, Captured, Codec, Direction, Observation, PartitionBatch, Sink,
     body::Context,
@@ -31,15 +33,14 @@ pub(crate) struct Place {
 }
 
 /// The walk over one partition's batches. Finished as long as it is not begun.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Records {
     left: u64,
-    capture: Option<Capture>,
 }
 
 /// Bytes of a batch that are to be kept.
 #[derive(Debug)]
-struct Capture {
+pub(crate) struct Capture {
     head: BatchHead,
     bytes: u32,
     /// Bytes of the batch behind them.
@@ -65,26 +66,28 @@ impl Records {
     #[inline]
     pub(crate) fn begin(&mut self, bytes: u32) {
         self.left = u64::from(bytes);
-        self.capture = None;
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn walk<S: Sink>(
         &mut self,
         place: &Place,
         reader: &mut Reader<'_>,
         context: &mut Context<'_, S>,
     ) -> Read<()> {
-        if self.capture.is_some() {
-            self.keep(place, reader, context)?;
+        if context.scratch.capture.is_some() {
+            let mut copy = *reader;
+            let kept = keep(place, &mut copy, context);
+            *reader = copy;
+            kept?;
         }
         while self.left > 0 {
             let Some((head, read)) = self.head(place, reader)? else { break };
             let batch = self.left.min(head.bytes);
-            self.left = self.left.saturating_sub(batch);
+            self.left = self.left.wrapping_sub(batch);
             reader.commit();
             let facts = PartitionBatch {
-                seq: context.request.seq,
+                seq: context.entry.exchange.seq,
                 topic: context.memory.topics.describe(place.topic),
                 partition: place.partition,
                 fetch_offset: place.fetch_offset,
@@ -94,21 +97,14 @@ impl Records {
                 Direction::Request => Observation::ProduceBatch(facts),
                 Direction::Response => Observation::FetchBatch(facts),
             });
-            let records = batch.saturating_sub(read);
+            let records = batch.wrapping_sub(read);
             match context.sink.at_batch(&head) {
                 BatchPlan::Skip => reader.skip(records)?,
-                // What is there of a partial batch is not its end.
-                BatchPlan::Tail(_) if head.partial => reader.skip(records)?,
-                BatchPlan::Tail(bytes) => {
-                    let bytes = records.min(u64::from(bytes));
-                    reader.skip(records.saturating_sub(bytes))?;
-                    self.capture(head, bytes, 0, reader, context)?;
-                    self.keep(place, reader, context)?;
-                }
-                BatchPlan::Capture(bytes) => {
-                    let bytes = records.min(u64::from(bytes));
-                    self.capture(head, bytes, records.saturating_sub(bytes), reader, context)?;
-                    self.keep(place, reader, context)?;
+                plan => {
+                    let mut copy = *reader;
+                    let kept = capture(&head, plan, records, place, &mut copy, context);
+                    *reader = copy;
+                    kept?;
                 }
             }
         }
@@ -125,10 +121,14 @@ impl Records {
             reader.fixed::<HEAD_V2>()?;
             return self.checked(place, batch_head(bytes)?, HEAD_V2);
         }
-        self.rare_head(place, reader)
+        let mut copy = *reader;
+        let head = self.rare_head(place, &mut copy);
+        *reader = copy;
+        head
     }
 
     #[cold]
+    #[inline(never)]
     fn rare_head(&mut self, place: &Place, reader: &mut Reader<'_>) -> Read<Option<(BatchHead, u64)>> {
         if self.left < LEAD as u64 {
             return self.partial_head(place, reader);
@@ -175,45 +175,56 @@ impl Records {
         self.left = 0;
         Ok(None)
     }
+}
 
-    /// Reserves the budget for what is to be kept, or passes over it.
-    fn capture<S: Sink>(
-        &mut self,
-        head: BatchHead,
-        bytes: u64,
-        after: u64,
-        reader: &mut Reader<'_>,
-        context: &mut Context<'_, S>,
-    ) -> Read<()> {
-        // Not more than the sink asked for, so it fits.
-        let wanted = bytes as u32;
-        let size = bytes as usize;
-        if wanted > 0 && context.budget.take(size) {
-            let reservation = Reservation { budget: context.budget.clone(), bytes: size };
-            self.capture = Some(Capture { head, bytes: wanted, after, _reservation: reservation });
-            return Ok(());
-        }
-        if wanted > 0 {
-            context.sink.observe(Observation::CaptureRefused { bytes: wanted });
-        }
-        reader.skip(bytes.saturating_add(after))
+/// Keeps of the next `records` bytes what the sink wants, if the budget has room.
+#[inline(never)]
+fn capture<S: Sink>(
+    head: &BatchHead,
+    plan: BatchPlan,
+    records: u64,
+    place: &Place,
+    reader: &mut Reader<'_>,
+    context: &mut Context<'_, S>,
+) -> Read<()> {
+    let (before, bytes) = match plan {
+        BatchPlan::Skip => (records, 0),
+        // What is there of a partial batch is not its end.
+        BatchPlan::Tail(_) if head.partial => (records, 0),
+        BatchPlan::Tail(bytes) => (records.saturating_sub(u64::from(bytes)), records.min(u64::from(bytes))),
+        BatchPlan::Capture(bytes) => (0, records.min(u64::from(bytes))),
+    };
+    let after = records.saturating_sub(before).saturating_sub(bytes);
+    // Not more than the sink asked for, so both fit.
+    let (wanted, size) = (bytes as u32, bytes as usize);
+    if wanted > 0 && context.budget.take(size) {
+        let reservation = Reservation { budget: context.budget.clone(), bytes: size };
+        let capture = Capture { head: *head, bytes: wanted, after, _reservation: reservation };
+        context.scratch.capture = Some(Box::new(capture));
+        reader.skip(before)?;
+        return keep(place, reader, context);
     }
+    if wanted > 0 {
+        context.sink.observe(Observation::CaptureRefused { bytes: wanted });
+    }
+    reader.skip(records)
+}
 
-    /// Hands over what is to be kept once it is there.
-    fn keep<S: Sink>(&mut self, place: &Place, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let Some(capture) = &self.capture else { return Ok(()) };
-        let bytes = reader.budgeted(capture.bytes as usize)?;
-        reader.commit();
-        context.sink.observe(Observation::Captured(Captured {
-            seq: context.request.seq,
-            direction: place.direction,
-            head: capture.head,
-            bytes,
-        }));
-        let after = capture.after;
-        self.capture = None;
-        reader.skip(after)
-    }
+/// Hands over what is to be kept once it is there.
+#[inline(never)]
+fn keep<S: Sink>(place: &Place, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    let Some(capture) = &context.scratch.capture else { return Ok(()) };
+    let bytes = reader.budgeted(capture.bytes as usize)?;
+    reader.commit();
+    context.sink.observe(Observation::Captured(Captured {
+        seq: context.entry.exchange.seq,
+        direction: place.direction,
+        head: capture.head,
+        bytes,
+    }));
+    let after = capture.after;
+    context.scratch.capture = None;
+    reader.skip(after)
 }
 
 /// The byte that tells the format.

@@ -17,7 +17,7 @@ pub(super) fn handshake_request<S>(reader: &mut Reader<'_>, context: &mut Contex
     let mut body = reader.body()?;
     let mechanism = body.string(false)?;
     reader.finish(&body)?;
-    let raw = context.request.version.0 == 0;
+    let raw = context.entry.exchange.version.0 == 0;
     context.memory.sasl.begin(mechanism, raw);
     Ok(())
 }
@@ -29,8 +29,8 @@ pub(super) fn handshake_response<S>(reader: &mut Reader<'_>, context: &mut Conte
         body.string(false)?;
     }
     reader.finish(&body)?;
-    context.answer.failed(error);
-    context.memory.sasl.agreed(context.request.version.0 == 0, error.is_none());
+    context.entry.failed(error);
+    context.memory.sasl.agreed(context.entry.exchange.version.0 == 0, error.is_none());
     Ok(())
 }
 
@@ -66,7 +66,7 @@ pub(super) fn authenticate_response<S: Sink>(
         Tags::default().skip(&mut body)?;
     }
     reader.finish(&body)?;
-    context.answer.failed(error);
+    context.entry.failed(error);
     if error.is_none() {
         context.memory.sasl.server_token(token, context.sink);
     }
