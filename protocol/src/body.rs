@@ -15,10 +15,10 @@ mod sasl;
 use alloc::{boxed::Box, vec::Vec};
 
 use crate::{
-    ApiKey, ApiVersion, CaptureBudget, Depth, Limits, Sink,
+    ApiKey, ApiVersion, CaptureBudget, Depth, Exchange, Limits, Sink,
     in_flight::Entry,
     positions::Positions,
-    reader::{Read, Reader},
+    reader::{Halt, Read, Reader},
     sasl::Sasl,
     topics::Topics,
 };
@@ -112,6 +112,34 @@ impl RequestBody {
         }
     }
 
+    /// Walks over a body that is at hand as a whole.
+    #[inline(always)]
+    pub(crate) fn walk_whole<S: Sink>(
+        reader: &mut Reader<'_>,
+        depth: Depth,
+        limits: &Limits,
+        context: &mut Context<'_, S>,
+    ) -> Read<()> {
+        let Exchange { api, version, .. } = context.entry.exchange;
+        match (api, depth) {
+            (ApiKey::PRODUCE, Depth::Full) => {
+                reader.set_limit(limits.field);
+                produce_request::Produce::walk_whole(version.0, reader, context)
+            }
+            (ApiKey::FETCH, Depth::Full) => {
+                reader.set_limit(limits.field);
+                fetch_request::Fetch::walk_whole(version.0, reader, context)
+            }
+            _ => match Self::of(api, version, depth) {
+                Self::Opaque => Err(Halt::Enough),
+                mut body => {
+                    reader.set_limit(body.limit(limits));
+                    body.walk(reader, context)
+                }
+            },
+        }
+    }
+
     /// Longest element that is buffered, in bytes.
     #[inline]
     pub(crate) const fn limit(&self, limits: &Limits) -> usize {
@@ -147,6 +175,34 @@ impl ResponseBody {
             (ApiKey::API_VERSIONS, _) => Self::ApiVersions { version },
             (ApiKey::SASL_AUTHENTICATE, _) => Self::SaslAuthenticate { version },
             _ => Self::Opaque,
+        }
+    }
+
+    /// Walks over a body that is at hand as a whole.
+    #[inline(always)]
+    pub(crate) fn walk_whole<S: Sink>(
+        reader: &mut Reader<'_>,
+        depth: Depth,
+        limits: &Limits,
+        context: &mut Context<'_, S>,
+    ) -> Read<()> {
+        let Exchange { api, version, .. } = context.entry.exchange;
+        match (api, depth) {
+            (ApiKey::PRODUCE, Depth::Full) => {
+                reader.set_limit(limits.field);
+                produce_response::Produce::walk_whole(version.0, reader, context)
+            }
+            (ApiKey::FETCH, Depth::Full) => {
+                reader.set_limit(limits.field);
+                fetch_response::Fetch::walk_whole(version.0, reader, context)
+            }
+            _ => match Self::of(api, version, depth) {
+                Self::Opaque => Err(Halt::Enough),
+                mut body => {
+                    reader.set_limit(body.limit(limits));
+                    body.walk(reader, context)
+                }
+            },
         }
     }
 

@@ -139,30 +139,16 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(u32::from(byte))
             }
-            _ => {
-                let mut copy = *self;
-                let value = copy.long_varint();
-                *self = copy;
-                value
-            }
+            _ => match long_varint(self.rest) {
+                Ok((value, length)) => {
+                    // As many bytes were looked at.
+                    self.rest = self.rest.get(length..).unwrap_or_default();
+                    Ok(value)
+                }
+                Err(true) => Err(self.short(self.rest.len().wrapping_add(1))),
+                Err(false) => Err(Halt::Malformed),
+            },
         }
-    }
-
-    #[inline(never)]
-    fn long_varint(&mut self) -> Read<u32> {
-        let mut value = 0u32;
-        for shift in [0u32, 7, 14, 21, 28] {
-            let [byte] = *self.fixed::<1>()?;
-            let bits = u32::from(byte & 0x7f);
-            if shift == 28 && bits > 0x0f {
-                return Err(Halt::Malformed);
-            }
-            value |= bits << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(Halt::Malformed)
     }
 
     /// `length` bytes of variable length.
@@ -286,6 +272,22 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A varint and its length. An error says whether it may go on.
+#[inline(never)]
+fn long_varint(bytes: &[u8]) -> Result<(u32, usize), bool> {
+    let mut value = 0u32;
+    for ((&byte, shift), length) in bytes.iter().zip([0u32, 7, 14, 21, 28]).zip(1usize..) {
+        if shift == 28 && byte > 0x0f {
+            return Err(false);
+        }
+        value |= u32::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok((value, length));
+        }
+    }
+    Err(true)
+}
+
 /// `wanted` bytes are more than the `at_hand` ones, behind which the frame has `beyond`.
 #[cold]
 #[inline(never)]
@@ -297,47 +299,42 @@ const fn short(wanted: usize, at_hand: usize, beyond: u64) -> (Halt, usize) {
     }
 }
 
-/// A list of tagged fields none of which is wanted.
+/// A list of tagged fields none of which is wanted: how many are left to skip. 0: their number comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Tags {
-    /// Their number comes next.
-    #[default]
-    Count,
-    /// So many are left.
-    Left(u32),
-}
+pub(crate) struct Tags(u32);
 
 impl Tags {
+    pub(crate) const fn new() -> Self {
+        Self(0)
+    }
+
     /// Skips them, each an element of its own. Is ready for the next list afterwards.
     #[inline(always)]
     pub(crate) fn skip(&mut self, reader: &mut Reader<'_>) -> Read<()> {
-        if let Self::Count = self
+        if self.0 == 0
             && let Some((0, rest)) = reader.rest.split_first()
         {
             reader.rest = rest;
             reader.commit();
             return Ok(());
         }
-        let mut copy = *reader;
-        let skipped = self.skip_some(&mut copy);
-        *reader = copy;
+        let (mut tags, mut copy) = (*self, *reader);
+        let skipped = tags.skip_some(&mut copy);
+        (*self, *reader) = (tags, copy);
         skipped
     }
 
+    #[cold]
     #[inline(never)]
     fn skip_some(&mut self, reader: &mut Reader<'_>) -> Read<()> {
-        if let Self::Count = self {
-            *self = Self::Left(reader.varint()?);
+        if self.0 == 0 {
+            self.0 = reader.varint()?;
             reader.commit();
         }
-        while let Self::Left(count) = *self {
-            let Some(next) = count.checked_sub(1) else {
-                *self = Self::Count;
-                break;
-            };
+        while let Some(left) = self.0.checked_sub(1) {
             let (_, size) = reader.tag()?;
             reader.skip(u64::from(size))?;
-            *self = Self::Left(next);
+            self.0 = left;
         }
         Ok(())
     }
@@ -404,9 +401,9 @@ mod tests {
         let mut tags = Tags::default();
         let mut reader = Reader::new(&message, 0, 4);
         assert_eq!(tags.skip(&mut reader), Ok(()));
-        assert_eq!((tags, reader.i8()), (Tags::Count, Ok(99)));
+        assert_eq!((tags, reader.i8()), (Tags(0), Ok(99)));
         let mut reader = Reader::new(&message[..5], 5, 4);
         assert_eq!(tags.skip(&mut reader), Err(Halt::Short));
-        assert_eq!((tags, reader.uncommitted()), (Tags::Left(1), 1));
+        assert_eq!((tags, reader.uncommitted()), (Tags(1), 1));
     }
 }

@@ -45,7 +45,7 @@ impl Requests {
             next_seq: 0,
             client: None,
             part: Part::Header,
-            tags: Tags::Count,
+            tags: Tags::new(),
             body: RequestBody::Opaque,
             scratch: Scratch::new(),
         }
@@ -55,6 +55,7 @@ impl Requests {
     #[inline]
     pub(crate) fn read<S: Sink>(&mut self, shared: &mut Shared, now: Timestamp, bytes: &[u8], sink: &mut S) -> u64 {
         let mut input = bytes;
+        self.whole_frames(&mut input, shared, now, bytes.len(), sink);
         while !self.stream.pass(&mut input) {
             match self.stream.phase {
                 Phase::Length => {
@@ -141,6 +142,52 @@ impl Requests {
         Ok(())
     }
 
+    /// Reads frames that are at hand as a whole. They need no state between one element and the next, and most are such.
+    #[inline(always)]
+    fn whole_frames<S: Sink>(
+        &mut self,
+        input: &mut &[u8],
+        shared: &mut Shared,
+        now: Timestamp,
+        total: usize,
+        sink: &mut S,
+    ) {
+        while self.stream.is_between_frames()
+            && shared.memory.sasl.next_request() == Next::Message
+            && let Some(frame) = Stream::whole_frame(input, SHORTEST_HEADER, shared.limits.frame)
+        {
+            let end = self.stream.offset(input, total);
+            self.whole_frame(frame, end, shared, now, sink);
+        }
+    }
+
+    #[inline(never)]
+    fn whole_frame<S: Sink>(&mut self, frame: &[u8], end: u64, shared: &mut Shared, now: Timestamp, sink: &mut S) {
+        let mut reader = Reader::new(frame, 0, usize::MAX);
+        let Ok(header) = Header::read(&mut reader, &mut self.client, sink) else {
+            self.lose(LostSyncReason::ShortFrame, shared, sink);
+            return;
+        };
+        let bytes = (frame.len() as u64).wrapping_add(4);
+        header.begin(&mut self.next_seq, bytes, end, now, shared, sink);
+        if let Some(reason) = header.unknown {
+            self.undecoded(reason, shared, sink);
+        } else if let Some(entry) = shared.in_flight.read() {
+            let scratch = &mut self.scratch;
+            let mut context = Context { sink, memory: &mut shared.memory, budget: &shared.budget, entry, scratch };
+            let read = header
+                .skip_tags(&mut reader)
+                .and_then(|()| RequestBody::walk_whole(&mut reader, shared.depth, &shared.limits, &mut context));
+            match read {
+                Ok(()) if reader.left() == 0 => {}
+                Err(Halt::Enough) => {}
+                Err(Halt::TooLarge) => self.undecoded(UndecodedReason::TooLarge, shared, sink),
+                _ => self.undecoded(UndecodedReason::Malformed, shared, sink),
+            }
+        }
+        shared.in_flight.end_request(now, self.stream.written(), shared.responses_lost, sink);
+    }
+
     #[inline]
     fn frame<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
         if self.part == Part::Header {
@@ -157,17 +204,7 @@ impl Requests {
             if *part == Part::Header {
                 // A client id is at most 32 KiB by its own length field: no other limit is needed.
                 let header = Header::read(reader, client, sink)?;
-                let seq = RequestSeq(*next_seq);
-                *next_seq = next_seq.wrapping_add(1);
-                shared.in_flight.begin(header.entry(seq, bytes, end, first), sink);
-                sink.observe(Observation::RequestHead(RequestHead {
-                    seq,
-                    api: header.api,
-                    version: header.version,
-                    correlation_id: header.correlation_id,
-                    frame_bytes: bytes,
-                    first_byte: first,
-                }));
+                header.begin(next_seq, bytes, end, first, shared, sink);
                 *part = if header.tagged { Part::HeaderTags } else { Part::Body };
                 unknown = header.unknown;
                 *body = match unknown {
@@ -313,8 +350,25 @@ impl Header {
         Ok(Self { api, version, correlation_id, tagged, unknown })
     }
 
+    /// The tagged fields at the header's end.
     #[inline(always)]
-    fn entry(&self, seq: RequestSeq, request_bytes: u64, end: u64, request_first: Timestamp) -> Entry {
+    fn skip_tags(&self, reader: &mut Reader<'_>) -> Read<()> {
+        if self.tagged { Tags::new().skip(reader) } else { Ok(()) }
+    }
+
+    /// A request begins.
+    #[inline(always)]
+    fn begin<S: Sink>(
+        &self,
+        next_seq: &mut u64,
+        request_bytes: u64,
+        end: u64,
+        request_first: Timestamp,
+        shared: &mut Shared,
+        sink: &mut S,
+    ) {
+        let seq = RequestSeq(*next_seq);
+        *next_seq = next_seq.wrapping_add(1);
         let exchange = Exchange {
             seq,
             api: self.api,
@@ -329,7 +383,15 @@ impl Header {
             acks: None,
             fetch: None,
         };
-        Entry::new(exchange, end)
+        shared.in_flight.begin(Entry::new(exchange, end), sink);
+        sink.observe(Observation::RequestHead(RequestHead {
+            seq,
+            api: self.api,
+            version: self.version,
+            correlation_id: self.correlation_id,
+            frame_bytes: request_bytes,
+            first_byte: request_first,
+        }));
     }
 
     /// Whether the frame looks like a known request rather than like a token.

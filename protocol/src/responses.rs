@@ -1,11 +1,12 @@
 //! From the broker to the client: frames, to which request each belongs, and the bodies behind that.
 
 use crate::{
-    CorrelationId, Direction, LostSync, LostSyncReason, Observation, Sink, Timestamp, Undecoded, UndecodedReason,
+    ApiInfo, CorrelationId, Direction, LostSync, LostSyncReason, Observation, Sink, Timestamp, Undecoded, UndecodedReason,
     body::{Context, ResponseBody, Scratch},
     connection::Shared,
     foreign,
-    reader::{Halt, Tags},
+    in_flight::Entry,
+    reader::{Halt, Reader, Tags},
     sasl::Next,
     stream::{Gap, Phase, Step, Stream},
 };
@@ -38,7 +39,7 @@ impl Responses {
         Self {
             stream: Stream::new(),
             part: Part::Header,
-            tags: Tags::Count,
+            tags: Tags::new(),
             body: ResponseBody::Opaque,
             scratch: Scratch::new(),
             previous_last: None,
@@ -49,14 +50,13 @@ impl Responses {
     #[inline]
     pub(crate) fn read<S: Sink>(&mut self, shared: &mut Shared, now: Timestamp, bytes: &[u8], sink: &mut S) -> u64 {
         let mut input = bytes;
+        self.whole_frames(&mut input, shared, now, bytes.len(), sink);
         while !self.stream.pass(&mut input) {
             match self.stream.phase {
                 Phase::Length => {
                     if shared.requests_lost && !input.is_empty() && shared.in_flight.is_empty() {
-                        // Nobody knows what is answered from here on; but the first bytes may tell more.
-                        let first = input.first_chunk::<4>().filter(|_| self.stream.is_first());
-                        let reason = first.and_then(|&first| foreign::broker(first));
-                        self.lose(reason.unwrap_or(LostSyncReason::OtherDirection), shared, sink);
+                        // Nobody knows what is answered from here on.
+                        self.lose(LostSyncReason::OtherDirection, shared, sink);
                         break;
                     }
                     let Some(length) = self.stream.length(&mut input, bytes.len(), now) else { break };
@@ -141,6 +141,56 @@ impl Responses {
         Ok(())
     }
 
+    /// Reads frames that are at hand as a whole. They need no state between one element and the next, and most are such.
+    #[inline(always)]
+    fn whole_frames<S: Sink>(
+        &mut self,
+        input: &mut &[u8],
+        shared: &mut Shared,
+        now: Timestamp,
+        total: usize,
+        sink: &mut S,
+    ) {
+        while self.stream.is_between_frames()
+            && !shared.requests_lost
+            && shared.memory.sasl.next_response() == Next::Message
+            && let Some(frame) = Stream::whole_frame(input, SHORTEST_HEADER, shared.limits.frame)
+        {
+            let end = self.stream.offset(input, total);
+            self.whole_frame(frame, end, shared, now, sink);
+        }
+    }
+
+    #[inline(never)]
+    fn whole_frame<S: Sink>(&mut self, frame: &[u8], end: u64, shared: &mut Shared, now: Timestamp, sink: &mut S) {
+        let mut reader = Reader::new(frame, 0, usize::MAX);
+        let bytes = (frame.len() as u64).wrapping_add(4);
+        let previous_last = self.previous_last.replace(now);
+        let Ok(correlation_id) = reader.i32().map(CorrelationId) else { return };
+        reader.commit();
+        let Some(entry) = shared.in_flight.answer(correlation_id, sink) else {
+            sink.observe(Observation::Unsolicited { correlation_id, bytes });
+            return;
+        };
+        let Some(info) = begin(entry, bytes, end, now, previous_last) else {
+            shared.in_flight.end_response(now, self.stream.written(), sink);
+            return;
+        };
+        let tagged = info.response_header(entry.exchange.version) == 1;
+        let scratch = &mut self.scratch;
+        let mut context = Context { sink, memory: &mut shared.memory, budget: &shared.budget, entry, scratch };
+        let tags = if tagged { Tags::new().skip(&mut reader) } else { Ok(()) };
+        let read =
+            tags.and_then(|()| ResponseBody::walk_whole(&mut reader, shared.depth, &shared.limits, &mut context));
+        match read {
+            Ok(()) if reader.left() == 0 => context.entry.decoded(),
+            Err(Halt::Enough) => {}
+            Err(Halt::TooLarge) => self.undecoded(UndecodedReason::TooLarge, shared, sink),
+            _ => self.undecoded(UndecodedReason::Malformed, shared, sink),
+        }
+        shared.in_flight.end_response(now, self.stream.written(), sink);
+    }
+
     #[inline]
     fn frame<S: Sink>(&mut self, input: &mut &[u8], shared: &mut Shared, sink: &mut S) -> Step {
         if self.part == Part::Header {
@@ -161,20 +211,15 @@ impl Responses {
                     sink.observe(Observation::Unsolicited { correlation_id, bytes });
                     return Err(Halt::Enough);
                 };
-                entry.response_end = end;
-                let exchange = &mut entry.exchange;
-                exchange.response_bytes = bytes;
-                exchange.times.response_first = first;
-                exchange.times.previous_response_last = *previous_last;
-                // What is unknown was told when the request passed.
-                *body = match exchange.api.info() {
-                    Some(info) if info.knows(exchange.version) => {
+                *body = match begin(entry, bytes, end, first, *previous_last) {
+                    Some(info) => {
+                        let exchange = &entry.exchange;
                         if info.response_header(exchange.version) == 1 {
                             *part = Part::HeaderTags;
                         }
                         ResponseBody::of(exchange.api, exchange.version, shared.depth)
                     }
-                    _ => ResponseBody::Opaque,
+                    None => ResponseBody::Opaque,
                 };
                 if let ResponseBody::Opaque = body {
                     return Err(Halt::Enough);
@@ -272,4 +317,21 @@ impl Responses {
         self.close();
         shared.in_flight.abandon(sink);
     }
+}
+
+/// A response begins. What is known of its API, if its version is known; if not, that was told when the request passed.
+#[inline(always)]
+fn begin(
+    entry: &mut Entry,
+    bytes: u64,
+    end: u64,
+    first: Timestamp,
+    previous_last: Option<Timestamp>,
+) -> Option<&'static ApiInfo> {
+    entry.response_end = end;
+    let exchange = &mut entry.exchange;
+    exchange.response_bytes = bytes;
+    exchange.times.response_first = first;
+    exchange.times.previous_response_last = previous_last;
+    exchange.api.info().filter(|info| info.knows(exchange.version))
 }

@@ -173,7 +173,7 @@ impl Stream {
                 return None;
             }
             self.first_byte = now;
-            self.frame_start = self.seen.saturating_add(total.saturating_sub(input.len()) as u64);
+            self.frame_start = self.offset(input, total);
             if let Some((length, rest)) = input.split_first_chunk::<4>() {
                 *input = rest;
                 return Some(*length);
@@ -186,6 +186,19 @@ impl Stream {
         let length = self.carry.0.first_chunk::<4>().copied();
         self.carry.0.clear();
         length
+    }
+
+    /// Whether a frame's length comes next, nothing of it has been read, and it is not the first one's.
+    #[inline(always)]
+    pub(crate) fn is_between_frames(&self) -> bool {
+        self.phase == Phase::Length && self.carry.0.is_empty() && self.begun
+    }
+
+    /// Where `input`, the rest of a read of `total` bytes, begins, in bytes of this direction.
+    #[inline(always)]
+    pub(crate) const fn offset(&self, input: &[u8], total: usize) -> u64 {
+        // The rest is not longer than the whole.
+        self.seen.wrapping_add(total.wrapping_sub(input.len()) as u64)
     }
 
     /// Whether no frame has begun yet.
@@ -247,6 +260,19 @@ impl Stream {
             *input = rest;
         }
         self.carry.0.len() >= self.need
+    }
+
+    /// Takes the next frame if it is whole, longer than `shortest` and not longer than `longest`.
+    #[inline(always)]
+    pub(crate) fn whole_frame<'a>(input: &mut &'a [u8], shortest: u32, longest: u32) -> Option<&'a [u8]> {
+        let (length, rest) = input.split_first_chunk::<4>()?;
+        let length = u32::from_be_bytes(*length);
+        if length < shortest || length > longest {
+            return None;
+        }
+        let (frame, rest) = rest.split_at_checked(length as usize)?;
+        *input = rest;
+        Some(frame)
     }
 
     /// Reads as many elements as are at hand.

@@ -29,17 +29,18 @@ const TOPIC_IDS: i16 = 13;
 const REPLICA_STATE: i16 = 15;
 const REPLICA_STATE_TAG: u32 = 1;
 
-#[derive(Debug, Clone, Copy)]
+/// Which element comes next. Lists of tagged fields, which know themselves where they are, come behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum State {
     Head,
     Topic,
     Partition,
-    PartitionTags,
-    TopicTags,
-    ForgottenTopics,
+    PartitionEnd,
+    TopicEnd,
+    Forgotten,
     ForgottenTopic,
     ForgottenPartition,
-    ForgottenTags,
+    ForgottenEnd,
     Rack,
     TagCount,
     Tag,
@@ -64,7 +65,7 @@ impl Fetch {
             version,
             flexible: version >= FLEXIBLE,
             state: State::Head,
-            tags: Tags::Count,
+            tags: Tags::new(),
             topics: 0,
             partitions: 0,
             topic: Topic::Known(0),
@@ -72,94 +73,89 @@ impl Fetch {
         }
     }
 
+    /// Works on copies, which the compiler can keep in registers.
+    #[inline(never)]
     pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        loop {
-            self.state = match self.state {
-                State::Head => {
-                    self.head(reader, context)?;
-                    State::Topic
-                }
-                State::Topic => match self.topics.checked_sub(1) {
-                    Some(left) => {
-                        self.topic(reader, context)?;
-                        self.topics = left;
-                        State::Partition
-                    }
-                    None if self.version >= SESSIONS => State::ForgottenTopics,
-                    None => State::Rack,
-                },
-                State::Partition => match self.partitions.checked_sub(1) {
-                    Some(left) => {
-                        self.partition(reader, context)?;
-                        self.partitions = left;
-                        State::PartitionTags
-                    }
-                    None => State::TopicTags,
-                },
-                State::PartitionTags => {
-                    self.skip_tags(reader)?;
-                    State::Partition
-                }
-                State::TopicTags => {
-                    self.skip_tags(reader)?;
-                    State::Topic
-                }
-                State::ForgottenTopics => {
-                    self.topics = reader.count(self.flexible)?;
-                    reader.commit();
-                    State::ForgottenTopic
-                }
-                State::ForgottenTopic => match self.topics.checked_sub(1) {
-                    Some(left) => {
-                        self.topic(reader, context)?;
-                        self.topics = left;
-                        State::ForgottenPartition
-                    }
-                    None => State::Rack,
-                },
-                State::ForgottenPartition => match self.partitions.checked_sub(1) {
-                    Some(left) => {
-                        let partition = reader.i32()?;
-                        reader.commit();
-                        context.memory.positions.forgotten(self.topic.index(), partition);
-                        self.partitions = left;
-                        State::ForgottenPartition
-                    }
-                    None => State::ForgottenTags,
-                },
-                State::ForgottenTags => {
-                    self.skip_tags(reader)?;
-                    State::ForgottenTopic
-                }
-                State::Rack => {
-                    if self.version >= RACK {
-                        reader.nullable_string(self.flexible)?;
-                        reader.commit();
-                    }
-                    State::TagCount
-                }
-                State::TagCount => {
-                    if self.flexible {
-                        self.tag_count = reader.varint()?;
-                        reader.commit();
-                    }
-                    State::Tag
-                }
-                State::Tag => match self.tag_count.checked_sub(1) {
-                    Some(left) => {
-                        self.tag(reader, context)?;
-                        self.tag_count = left;
-                        State::Tag
-                    }
-                    None => {
-                        self.end(context);
-                        return Ok(());
-                    }
-                },
-            }
-        }
+        let (mut body, mut local) = (*self, *reader);
+        let walked = body.walk_on(&mut local, context);
+        (*self, *reader) = (body, local);
+        walked
     }
 
+    /// The same for a body that is at hand as a whole.
+    #[inline(never)]
+    pub(crate) fn walk_whole<S: Sink>(
+        version: i16,
+        reader: &mut Reader<'_>,
+        context: &mut Context<'_, S>,
+    ) -> Read<()> {
+        let mut local = *reader;
+        let walked = Self::new(version).walk_on(&mut local, context);
+        *reader = local;
+        walked
+    }
+
+    #[inline(always)]
+    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.state == State::Head {
+            self.head(reader, context)?;
+            self.state = State::Topic;
+        }
+        while self.state < State::Forgotten {
+            if self.state == State::Topic {
+                let Some(left) = self.topics.checked_sub(1) else {
+                    self.state = State::Forgotten;
+                    break;
+                };
+                self.topic(reader, context)?;
+                self.topics = left;
+                self.state = State::Partition;
+            }
+            while self.state != State::TopicEnd {
+                if self.state == State::Partition {
+                    let Some(left) = self.partitions.checked_sub(1) else {
+                        self.state = State::TopicEnd;
+                        break;
+                    };
+                    self.partition(reader, context)?;
+                    self.partitions = left;
+                    self.state = State::PartitionEnd;
+                }
+                self.skip_tags(reader)?;
+                self.state = State::Partition;
+            }
+            self.skip_tags(reader)?;
+            self.state = State::Topic;
+        }
+        if self.state < State::Rack {
+            self.forgotten(reader, context)?;
+            self.state = State::Rack;
+        }
+        if self.state == State::Rack {
+            if self.version >= RACK {
+                reader.nullable_string(self.flexible)?;
+                reader.commit();
+            }
+            self.state = State::TagCount;
+        }
+        if self.state == State::TagCount {
+            if self.flexible {
+                self.tag_count = reader.varint()?;
+                reader.commit();
+            }
+            self.state = State::Tag;
+        }
+        while let Some(left) = self.tag_count.checked_sub(1) {
+            self.tag(reader, context)?;
+            self.tag_count = left;
+        }
+        if let Some(fetch) = &context.entry.exchange.fetch {
+            context.entry.caught_up = context.memory.positions.end(fetch.session_epoch, true);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
     fn head<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         let replica_id = if self.version < REPLICA_STATE { Some(reader.i32()?) } else { None };
         let max_wait_ms = reader.i32()?;
@@ -193,7 +189,7 @@ impl Fetch {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn topic<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version >= TOPIC_IDS {
             let id = TopicId(*reader.fixed::<16>()?);
@@ -208,7 +204,7 @@ impl Fetch {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn partition<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         let partition = reader.i32()?;
         if self.version >= LEADER_EPOCH {
@@ -230,6 +226,38 @@ impl Fetch {
         Ok(())
     }
 
+    /// Partitions that are taken out of the session (v7+).
+    #[inline(always)]
+    fn forgotten<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.version < SESSIONS {
+            return Ok(());
+        }
+        if self.state == State::Forgotten {
+            self.topics = reader.count(self.flexible)?;
+            reader.commit();
+            self.state = State::ForgottenTopic;
+        }
+        loop {
+            if self.state == State::ForgottenTopic {
+                let Some(left) = self.topics.checked_sub(1) else { return Ok(()) };
+                self.topic(reader, context)?;
+                self.topics = left;
+                self.state = State::ForgottenPartition;
+            }
+            if self.state == State::ForgottenPartition {
+                while let Some(left) = self.partitions.checked_sub(1) {
+                    let partition = reader.i32()?;
+                    reader.commit();
+                    context.memory.positions.forgotten(self.topic.index(), partition);
+                    self.partitions = left;
+                }
+                self.state = State::ForgottenEnd;
+            }
+            self.skip_tags(reader)?;
+            self.state = State::ForgottenTopic;
+        }
+    }
+
     fn tag<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         let (tag, size) = reader.tag()?;
         if tag != REPLICA_STATE_TAG || self.version < REPLICA_STATE || size < 4 {
@@ -242,13 +270,7 @@ impl Fetch {
         reader.skip(u64::from(size).saturating_sub(4))
     }
 
-    fn end<S>(&self, context: &mut Context<'_, S>) {
-        if let Some(fetch) = &context.entry.exchange.fetch {
-            context.entry.caught_up = context.memory.positions.end(fetch.session_epoch, true);
-        }
-    }
-
-    #[inline]
+    #[inline(always)]
     fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }

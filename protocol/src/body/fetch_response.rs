@@ -29,18 +29,18 @@ const TOPIC_IDS: i16 = 13;
 /// Producer id and first offset of an aborted transaction.
 const ABORTED_BYTES: u64 = 16;
 
-#[derive(Debug, Clone, Copy)]
+/// Which element comes next. Lists of tagged fields, which know themselves where they are, come behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum State {
     Head,
     Topic,
     Partition,
     Aborted,
-    AbortedTags,
+    AbortedEnd,
     Size,
     Records,
-    PartitionTags,
-    TopicTags,
-    Tags,
+    PartitionEnd,
+    TopicEnd,
 }
 
 /// The walk over a Fetch response.
@@ -75,7 +75,7 @@ impl Fetch {
             version,
             flexible: version >= FLEXIBLE,
             state: State::Head,
-            tags: Tags::Count,
+            tags: Tags::new(),
             topics: 0,
             partitions: 0,
             aborted: 0,
@@ -86,51 +86,60 @@ impl Fetch {
         }
     }
 
+    /// Works on copies, which the compiler can keep in registers.
+    #[inline(never)]
     pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        let (mut body, mut local) = (*self, *reader);
+        let walked = body.walk_on(&mut local, context);
+        (*self, *reader) = (body, local);
+        walked
+    }
+
+    /// The same for a body that is at hand as a whole.
+    #[inline(never)]
+    pub(crate) fn walk_whole<S: Sink>(
+        version: i16,
+        reader: &mut Reader<'_>,
+        context: &mut Context<'_, S>,
+    ) -> Read<()> {
+        let mut local = *reader;
+        let walked = Self::new(version).walk_on(&mut local, context);
+        *reader = local;
+        walked
+    }
+
+    #[inline(always)]
+    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.state == State::Head {
+            self.head(reader, context)?;
+            self.state = State::Topic;
+        }
         loop {
-            self.state = match self.state {
-                State::Head => {
-                    self.head(reader, context)?;
-                    State::Topic
+            if self.state == State::Topic {
+                let Some(left) = self.topics.checked_sub(1) else { break };
+                self.topic(reader, context)?;
+                self.topics = left;
+                self.state = State::Partition;
+            }
+            while self.state != State::TopicEnd {
+                if self.state == State::Partition {
+                    let Some(left) = self.partitions.checked_sub(1) else {
+                        self.state = State::TopicEnd;
+                        break;
+                    };
+                    self.partition(reader)?;
+                    self.partitions = left;
+                    self.state = State::Aborted;
                 }
-                State::Topic => match self.topics.checked_sub(1) {
-                    Some(left) => {
-                        self.topic(reader, context)?;
-                        self.topics = left;
-                        State::Partition
-                    }
-                    None => State::Tags,
-                },
-                State::Partition => match self.partitions.checked_sub(1) {
-                    Some(left) => {
-                        self.partition(reader)?;
-                        self.partitions = left;
-                        State::Aborted
-                    }
-                    None => State::TopicTags,
-                },
-                State::Aborted => match self.aborted.checked_sub(1) {
-                    None => State::Size,
-                    Some(left) if self.flexible => {
-                        reader.skip(ABORTED_BYTES)?;
-                        self.aborted = left;
-                        State::AbortedTags
-                    }
-                    Some(_) => {
-                        reader.skip(u64::from(self.aborted).saturating_mul(ABORTED_BYTES))?;
-                        self.aborted = 0;
-                        State::Size
-                    }
-                },
-                State::AbortedTags => {
-                    self.tags.skip(reader)?;
-                    State::Aborted
+                if self.state < State::Size {
+                    self.aborted(reader)?;
+                    self.state = State::Size;
                 }
-                State::Size => {
+                if self.state == State::Size {
                     self.size(reader, context)?;
-                    State::Records
+                    self.state = State::Records;
                 }
-                State::Records => {
+                if self.state == State::Records {
                     let place = Place {
                         direction: Direction::Response,
                         topic: self.topic,
@@ -138,21 +147,18 @@ impl Fetch {
                         fetch_offset: self.fetch_offset,
                     };
                     self.records.walk(&place, reader, context)?;
-                    State::PartitionTags
+                    self.state = State::PartitionEnd;
                 }
-                State::PartitionTags => {
-                    self.skip_tags(reader)?;
-                    State::Partition
-                }
-                State::TopicTags => {
-                    self.skip_tags(reader)?;
-                    State::Topic
-                }
-                State::Tags => return self.skip_tags(reader),
+                self.skip_tags(reader)?;
+                self.state = State::Partition;
             }
+            self.skip_tags(reader)?;
+            self.state = State::Topic;
         }
+        self.skip_tags(reader)
     }
 
+    #[inline(always)]
     fn head<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         let throttle_ms = if self.version >= THROTTLE { Some(reader.i32()?) } else { None };
         let (error, session_id) =
@@ -170,7 +176,7 @@ impl Fetch {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn topic<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version >= TOPIC_IDS {
             let id = TopicId(*reader.fixed::<16>()?);
@@ -185,7 +191,7 @@ impl Fetch {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn partition(&mut self, reader: &mut Reader<'_>) -> Read<()> {
         let index = reader.i32()?;
         let error = ErrorCode(reader.i16()?);
@@ -198,7 +204,26 @@ impl Fetch {
         Ok(())
     }
 
-    #[inline]
+    /// Skips the aborted transactions.
+    #[inline(always)]
+    fn aborted(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        if !self.flexible {
+            let count = core::mem::take(&mut self.aborted);
+            return reader.skip(u64::from(count).saturating_mul(ABORTED_BYTES));
+        }
+        loop {
+            if self.state == State::AbortedEnd {
+                self.tags.skip(reader)?;
+                self.state = State::Aborted;
+            }
+            let Some(left) = self.aborted.checked_sub(1) else { return Ok(()) };
+            reader.skip(ABORTED_BYTES)?;
+            self.aborted = left;
+            self.state = State::AbortedEnd;
+        }
+    }
+
+    #[inline(always)]
     fn size<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version >= READ_REPLICA {
             reader.i32()?;
@@ -235,7 +260,7 @@ impl Fetch {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }

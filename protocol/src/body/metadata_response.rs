@@ -29,19 +29,20 @@ const TOPIC_IDS: i16 = 10;
 /// First version with an error of the whole response.
 const ERROR: i16 = 13;
 
-#[derive(Debug, Clone, Copy)]
+/// Which element comes next. Lists of tagged fields, which know themselves where they are, come behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum State {
     Head,
     Broker,
-    BrokerTags,
+    BrokerEnd,
     Cluster,
     Topic,
     Partition,
-    PartitionTags,
+    PartitionEnd,
     Operations,
-    TopicTags,
+    TopicEnd,
     Error,
-    Tags,
+    End,
 }
 
 /// The walk over a Metadata response.
@@ -64,7 +65,7 @@ impl Metadata {
             version,
             flexible: version >= FLEXIBLE,
             state: State::Head,
-            tags: Tags::Count,
+            tags: Tags::new(),
             brokers: 0,
             topics: 0,
             partitions: 0,
@@ -73,75 +74,91 @@ impl Metadata {
         }
     }
 
+    /// Works on copies, which the compiler can keep in registers.
+    #[inline(never)]
     pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        loop {
-            self.state = match self.state {
-                State::Head => {
-                    let throttle_ms = if self.version >= THROTTLE { Some(reader.i32()?) } else { None };
-                    self.brokers = reader.count(self.flexible)?;
-                    reader.commit();
-                    context.entry.exchange.throttle_ms = throttle_ms;
-                    State::Broker
-                }
-                State::Broker => match self.brokers.checked_sub(1) {
-                    Some(left) => {
-                        self.broker(reader, context)?;
-                        self.brokers = left;
-                        State::BrokerTags
-                    }
-                    None => State::Cluster,
-                },
-                State::BrokerTags => {
-                    self.skip_tags(reader)?;
-                    State::Broker
-                }
-                State::Cluster => {
-                    self.cluster(reader, context)?;
-                    State::Topic
-                }
-                State::Topic => match self.topics.checked_sub(1) {
-                    Some(left) => {
-                        self.topic(reader, context)?;
-                        self.topics = left;
-                        State::Partition
-                    }
-                    None => State::Error,
-                },
-                State::Partition => match self.partitions.checked_sub(1) {
-                    Some(left) => {
-                        self.partition(reader, context)?;
-                        self.partitions = left;
-                        State::PartitionTags
-                    }
-                    None => State::Operations,
-                },
-                State::PartitionTags => {
-                    self.skip_tags(reader)?;
-                    State::Partition
-                }
-                State::Operations => {
-                    if self.version >= OPERATIONS {
-                        reader.i32()?;
-                        reader.commit();
-                    }
-                    State::TopicTags
-                }
-                State::TopicTags => {
-                    self.skip_tags(reader)?;
-                    State::Topic
-                }
-                State::Error => {
-                    if (OPERATIONS..=CLUSTER_OPERATIONS_END).contains(&self.version) {
-                        reader.i32()?;
-                    }
-                    let error = if self.version >= ERROR { ErrorCode(reader.i16()?) } else { ErrorCode::NONE };
-                    reader.commit();
-                    context.entry.failed(error);
-                    State::Tags
-                }
-                State::Tags => return self.skip_tags(reader),
-            }
+        let (mut body, mut local) = (*self, *reader);
+        let walked = body.walk_on(&mut local, context);
+        (*self, *reader) = (body, local);
+        walked
+    }
+
+    #[inline(always)]
+    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.state == State::Head {
+            let throttle_ms = if self.version >= THROTTLE { Some(reader.i32()?) } else { None };
+            self.brokers = reader.count(self.flexible)?;
+            reader.commit();
+            context.entry.exchange.throttle_ms = throttle_ms;
+            self.state = State::Broker;
         }
+        while self.state < State::Cluster {
+            if self.state == State::Broker {
+                let Some(left) = self.brokers.checked_sub(1) else {
+                    self.state = State::Cluster;
+                    break;
+                };
+                self.broker(reader, context)?;
+                self.brokers = left;
+                self.state = State::BrokerEnd;
+            }
+            self.skip_tags(reader)?;
+            self.state = State::Broker;
+        }
+        if self.state == State::Cluster {
+            self.cluster(reader, context)?;
+            self.state = State::Topic;
+        }
+        while self.state < State::Error {
+            if self.state == State::Topic {
+                let Some(left) = self.topics.checked_sub(1) else {
+                    self.state = State::Error;
+                    break;
+                };
+                self.topic(reader, context)?;
+                self.topics = left;
+                self.state = State::Partition;
+            }
+            self.partitions(reader, context)?;
+            self.skip_tags(reader)?;
+            self.state = State::Topic;
+        }
+        if self.state == State::Error {
+            if (OPERATIONS..=CLUSTER_OPERATIONS_END).contains(&self.version) {
+                reader.i32()?;
+            }
+            let error = if self.version >= ERROR { ErrorCode(reader.i16()?) } else { ErrorCode::NONE };
+            reader.commit();
+            context.entry.failed(error);
+            self.state = State::End;
+        }
+        self.skip_tags(reader)
+    }
+
+    /// The partitions of a topic, and what follows them but for tagged fields.
+    #[inline(always)]
+    fn partitions<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        while self.state < State::Operations {
+            if self.state == State::Partition {
+                let Some(left) = self.partitions.checked_sub(1) else {
+                    self.state = State::Operations;
+                    break;
+                };
+                self.partition(reader, context)?;
+                self.partitions = left;
+                self.state = State::PartitionEnd;
+            }
+            self.skip_tags(reader)?;
+            self.state = State::Partition;
+        }
+        if self.state == State::Operations {
+            if self.version >= OPERATIONS {
+                reader.i32()?;
+                reader.commit();
+            }
+            self.state = State::TopicEnd;
+        }
+        Ok(())
     }
 
     fn broker<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {

@@ -17,15 +17,15 @@ const FLEXIBLE: i16 = 9;
 /// First version that names topics by id (KIP-516).
 const TOPIC_IDS: i16 = 13;
 
-#[derive(Debug, Clone, Copy)]
+/// Which element comes next. Lists of tagged fields, which know themselves where they are, come behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Head,
     Topic,
     Partition,
     Records,
-    PartitionTags,
-    TopicTags,
-    Tags,
+    PartitionEnd,
+    TopicEnd,
 }
 
 /// The walk over a Produce request.
@@ -50,7 +50,7 @@ impl Produce {
             flexible: version >= FLEXIBLE,
             depth,
             state: State::Head,
-            tags: Tags::Count,
+            tags: Tags::new(),
             topics: 0,
             partitions: 0,
             topic: Topic::Known(0),
@@ -59,32 +59,52 @@ impl Produce {
         }
     }
 
+    /// Works on copies, which the compiler can keep in registers.
+    #[inline(never)]
     pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        let (mut body, mut local) = (*self, *reader);
+        let walked = body.walk_on(&mut local, context);
+        (*self, *reader) = (body, local);
+        walked
+    }
+
+    /// The same for a body that is at hand as a whole.
+    #[inline(never)]
+    pub(crate) fn walk_whole<S: Sink>(
+        version: i16,
+        reader: &mut Reader<'_>,
+        context: &mut Context<'_, S>,
+    ) -> Read<()> {
+        let mut local = *reader;
+        let walked = Self::new(version, Depth::Full).walk_on(&mut local, context);
+        *reader = local;
+        walked
+    }
+
+    #[inline(always)]
+    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.state == State::Head {
+            self.head(reader, context)?;
+            self.state = State::Topic;
+        }
         loop {
-            match self.state {
-                State::Head => {
-                    self.head(reader, context)?;
-                    self.state = State::Topic;
-                }
-                State::Topic => {
-                    let Some(left) = self.topics.checked_sub(1) else {
-                        self.state = State::Tags;
-                        continue;
-                    };
-                    self.topic(reader, context)?;
-                    self.topics = left;
-                    self.state = State::Partition;
-                }
-                State::Partition => {
+            if self.state == State::Topic {
+                let Some(left) = self.topics.checked_sub(1) else { break };
+                self.topic(reader, context)?;
+                self.topics = left;
+                self.state = State::Partition;
+            }
+            while self.state != State::TopicEnd {
+                if self.state == State::Partition {
                     let Some(left) = self.partitions.checked_sub(1) else {
-                        self.state = State::TopicTags;
-                        continue;
+                        self.state = State::TopicEnd;
+                        break;
                     };
                     self.partition(reader, context)?;
                     self.partitions = left;
                     self.state = State::Records;
                 }
-                State::Records => {
+                if self.state == State::Records {
                     let place = Place {
                         direction: Direction::Request,
                         topic: self.topic,
@@ -92,21 +112,18 @@ impl Produce {
                         fetch_offset: None,
                     };
                     self.records.walk(&place, reader, context)?;
-                    self.state = State::PartitionTags;
+                    self.state = State::PartitionEnd;
                 }
-                State::PartitionTags => {
-                    self.skip_tags(reader)?;
-                    self.state = State::Partition;
-                }
-                State::TopicTags => {
-                    self.skip_tags(reader)?;
-                    self.state = State::Topic;
-                }
-                State::Tags => return self.skip_tags(reader),
+                self.skip_tags(reader)?;
+                self.state = State::Partition;
             }
+            self.skip_tags(reader)?;
+            self.state = State::Topic;
         }
+        self.skip_tags(reader)
     }
 
+    #[inline(always)]
     fn head<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         let transactional_id =
             if self.version >= TRANSACTIONAL { reader.nullable_string(self.flexible)? } else { None };
@@ -128,7 +145,7 @@ impl Produce {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn topic<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version >= TOPIC_IDS {
             let id = TopicId(*reader.fixed::<16>()?);
@@ -143,7 +160,7 @@ impl Produce {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn partition<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         self.partition = reader.i32()?;
         let bytes = reader.count(self.flexible)?;
@@ -158,7 +175,7 @@ impl Produce {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }

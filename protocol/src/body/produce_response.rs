@@ -22,18 +22,18 @@ const FLEXIBLE: i16 = 9;
 /// First version that names topics by id (KIP-516).
 const TOPIC_IDS: i16 = 13;
 
-#[derive(Debug, Clone, Copy)]
+/// Which element comes next. Lists of tagged fields, which know themselves where they are, come behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum State {
     Head,
     Topic,
     Partition,
-    RecordError,
-    RecordErrorTags,
-    ErrorMessage,
-    PartitionTags,
-    TopicTags,
+    RecordErrors,
+    RecordErrorEnd,
+    PartitionEnd,
+    TopicEnd,
     Throttle,
-    Tags,
+    End,
 }
 
 /// The walk over a Produce response.
@@ -55,7 +55,7 @@ impl Produce {
             version,
             flexible: version >= FLEXIBLE,
             state: State::Head,
-            tags: Tags::Count,
+            tags: Tags::new(),
             topics: 0,
             partitions: 0,
             record_errors: 0,
@@ -63,70 +63,76 @@ impl Produce {
         }
     }
 
+    /// Works on copies, which the compiler can keep in registers.
+    #[inline(never)]
     pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        loop {
-            self.state = match self.state {
-                State::Head => {
-                    self.topics = reader.count(self.flexible)?;
-                    reader.commit();
-                    State::Topic
-                }
-                State::Topic => match self.topics.checked_sub(1) {
-                    Some(left) => {
-                        self.topic(reader, context)?;
-                        self.topics = left;
-                        State::Partition
-                    }
-                    None => State::Throttle,
-                },
-                State::Partition => match self.partitions.checked_sub(1) {
-                    Some(left) => {
-                        self.partition(reader, context)?;
-                        self.partitions = left;
-                        if self.version >= RECORD_ERRORS { State::RecordError } else { State::Partition }
-                    }
-                    None => State::TopicTags,
-                },
-                State::RecordError => match self.record_errors.checked_sub(1) {
-                    Some(left) => {
-                        reader.i32()?;
-                        reader.nullable_string(self.flexible)?;
-                        reader.commit();
-                        self.record_errors = left;
-                        State::RecordErrorTags
-                    }
-                    None => State::ErrorMessage,
-                },
-                State::RecordErrorTags => {
-                    self.skip_tags(reader)?;
-                    State::RecordError
-                }
-                State::ErrorMessage => {
-                    reader.nullable_string(self.flexible)?;
-                    reader.commit();
-                    State::PartitionTags
-                }
-                State::PartitionTags => {
-                    self.skip_tags(reader)?;
-                    State::Partition
-                }
-                State::TopicTags => {
-                    self.skip_tags(reader)?;
-                    State::Topic
-                }
-                State::Throttle => {
-                    if self.version >= THROTTLE {
-                        context.entry.exchange.throttle_ms = Some(reader.i32()?);
-                        reader.commit();
-                    }
-                    State::Tags
-                }
-                State::Tags => return self.skip_tags(reader),
-            }
-        }
+        let (mut body, mut local) = (*self, *reader);
+        let walked = body.walk_on(&mut local, context);
+        (*self, *reader) = (body, local);
+        walked
     }
 
-    #[inline]
+    /// The same for a body that is at hand as a whole.
+    #[inline(never)]
+    pub(crate) fn walk_whole<S: Sink>(
+        version: i16,
+        reader: &mut Reader<'_>,
+        context: &mut Context<'_, S>,
+    ) -> Read<()> {
+        let mut local = *reader;
+        let walked = Self::new(version).walk_on(&mut local, context);
+        *reader = local;
+        walked
+    }
+
+    #[inline(always)]
+    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.state == State::Head {
+            self.topics = reader.count(self.flexible)?;
+            reader.commit();
+            self.state = State::Topic;
+        }
+        while self.state < State::Throttle {
+            if self.state == State::Topic {
+                let Some(left) = self.topics.checked_sub(1) else {
+                    self.state = State::Throttle;
+                    break;
+                };
+                self.topic(reader, context)?;
+                self.topics = left;
+                self.state = State::Partition;
+            }
+            while self.state != State::TopicEnd {
+                if self.state == State::Partition {
+                    let Some(left) = self.partitions.checked_sub(1) else {
+                        self.state = State::TopicEnd;
+                        break;
+                    };
+                    self.partition(reader, context)?;
+                    self.partitions = left;
+                    self.state = State::RecordErrors;
+                }
+                if self.state != State::PartitionEnd {
+                    self.record_errors(reader)?;
+                    self.state = State::PartitionEnd;
+                }
+                self.skip_tags(reader)?;
+                self.state = State::Partition;
+            }
+            self.skip_tags(reader)?;
+            self.state = State::Topic;
+        }
+        if self.state == State::Throttle {
+            if self.version >= THROTTLE {
+                context.entry.exchange.throttle_ms = Some(reader.i32()?);
+                reader.commit();
+            }
+            self.state = State::End;
+        }
+        self.skip_tags(reader)
+    }
+
+    #[inline(always)]
     fn topic<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version >= TOPIC_IDS {
             let id = TopicId(*reader.fixed::<16>()?);
@@ -141,7 +147,7 @@ impl Produce {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn partition<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
         let partition = reader.i32()?;
         let error = ErrorCode(reader.i16()?);
@@ -164,7 +170,30 @@ impl Produce {
         Ok(())
     }
 
-    #[inline]
+    /// Errors of single records, and the message that sums them up (v8+).
+    #[inline(always)]
+    fn record_errors(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+        if self.version < RECORD_ERRORS {
+            return Ok(());
+        }
+        loop {
+            if self.state == State::RecordErrorEnd {
+                self.skip_tags(reader)?;
+                self.state = State::RecordErrors;
+            }
+            let Some(left) = self.record_errors.checked_sub(1) else { break };
+            reader.i32()?;
+            reader.nullable_string(self.flexible)?;
+            reader.commit();
+            self.record_errors = left;
+            self.state = State::RecordErrorEnd;
+        }
+        reader.nullable_string(self.flexible)?;
+        reader.commit();
+        Ok(())
+    }
+
+    #[inline(always)]
     fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }

@@ -112,7 +112,7 @@ impl Records {
     }
 
     /// Reads the next batch's head and says how long it was. `None`: what is left is too short for one, and is skipped.
-    #[inline]
+    #[inline(always)]
     fn head(&mut self, place: &Place, reader: &mut Reader<'_>) -> Read<Option<(BatchHead, u64)>> {
         if self.left >= HEAD_V2 as u64
             && let Ok(bytes) = reader.peek::<HEAD_V2>()
@@ -156,7 +156,7 @@ impl Records {
     }
 
     /// A Fetch response may end within a batch; a Produce request may not.
-    #[inline]
+    #[inline(always)]
     fn checked(&self, place: &Place, mut head: BatchHead, length: usize) -> Read<Option<(BatchHead, u64)>> {
         if head.bytes > self.left {
             if place.direction == Direction::Request {
@@ -228,13 +228,13 @@ fn keep<S: Sink>(place: &Place, reader: &mut Reader<'_>, context: &mut Context<'
 }
 
 /// The byte that tells the format.
-#[inline]
+#[inline(always)]
 fn magic<const N: usize>(bytes: &[u8; N]) -> i8 {
     bytes.get(LEAD.saturating_sub(1)).map_or(-1, |&magic| i8::from_be_bytes([magic]))
 }
 
 /// Size of the batch from its length field, which must count at least `shortest` bytes.
-#[inline]
+#[inline(always)]
 fn size(length: i32, shortest: u64) -> Read<u64> {
     match u64::try_from(length) {
         Ok(length) if length >= shortest => Ok(length.saturating_add(UNCOUNTED)),
@@ -242,7 +242,7 @@ fn size(length: i32, shortest: u64) -> Read<u64> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn batch_head(bytes: &[u8; HEAD_V2]) -> Read<BatchHead> {
     let mut fields = Reader::new(bytes, 0, HEAD_V2);
     let base_offset = fields.i64()?;
