@@ -55,7 +55,7 @@ impl Entry {
         if let Some(fetch) = &mut self.exchange.fetch
             && self.exchange.error.is_none()
         {
-            fetch.wait = Some(wait(fetch, self.caught_up));
+            fetch.wait = (!closes_session(fetch)).then(|| wait(fetch, self.caught_up));
         }
     }
 
@@ -64,6 +64,12 @@ impl Entry {
         self.told = true;
         sink.observe(Observation::Exchange(&self.exchange));
     }
+}
+
+/// A session's id with epoch -1 ends the session and fetches nothing (KIP-227: `FetchMetadata.FINAL_EPOCH`). A client
+/// without sessions sends epoch -1 too, but no id.
+const fn closes_session(fetch: &FetchSummary) -> bool {
+    fetch.session_id != 0 && fetch.session_epoch == -1
 }
 
 fn wait(fetch: &FetchSummary, caught_up: bool) -> FetchWait {
@@ -343,5 +349,28 @@ impl InFlight {
             entry.tell(Outcome::Abandoned, sink);
         }
         *self = Self::new(self.limit);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_session_with_an_id_can_be_closed_by_epoch_minus_one() {
+        let fetch = |session_id, session_epoch| FetchSummary {
+            follower: false,
+            wait: None,
+            min_bytes: 1,
+            record_bytes: 0,
+            session_id,
+            session_epoch,
+        };
+        assert!(closes_session(&fetch(7, -1)));
+        assert!(!closes_session(&fetch(7, 3)));
+        // It opens one.
+        assert!(!closes_session(&fetch(0, 0)));
+        // It wants none.
+        assert!(!closes_session(&fetch(0, -1)));
     }
 }

@@ -542,7 +542,7 @@ pub struct Exchange {
 pub struct FetchSummary {
     /// From a replica, not from a consumer.
     pub follower: bool,
-    /// Its wait; `None` on error or when the response was not decoded.
+    /// Its wait; `None` on error, when the response was not decoded, or when the request only ended its session.
     pub wait: Option<FetchWait>,
     /// What was asked for at least, in bytes.
     pub min_bytes: i32,
