@@ -1,6 +1,7 @@
 //! Real brokers, real clients, a real collector.
 #![forbid(unsafe_code)]
 
+pub mod collector;
 pub mod eventually;
 pub mod http;
 pub mod java;

@@ -1,5 +1,7 @@
-//! `cargo xtask test`: set-up, then every test of every crate, and one line at the end that adds them all up.
+//! `cargo xtask test`: set-up, then every test of every crate, then the commands that test by running the product, and
+//! one line at the end that adds them all up.
 
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -22,6 +24,14 @@ pub(crate) struct Args {
     #[arg(long)]
     no_setup: bool,
 }
+
+/// Commands of this program that count as one test each, and whether they need Java.
+const COMMANDS: [(&[&str], bool); 4] = [
+    (&["fuzz", "--seconds", "10"], false),
+    (&["demo", "--seconds", "15", "--json"], false),
+    (&["truth", "--kafka", "4"], true),
+    (&["truth", "--kafka", "3.9"], true),
+];
 
 /// What the runners counted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -51,6 +61,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !count("cargo test", &mut tests, &mut sum, &mut ignored)? && sum.failed == 0 {
         sum.failed += 1;
         println!("cargo test failed, but no test did: see above");
+    }
+    for (arguments, needs_java) in COMMANDS {
+        let name = format!("cargo xtask {}", arguments.join(" "));
+        if args.filter.as_ref().is_some_and(|filter| !name.contains(filter)) {
+            continue;
+        }
+        if needs_java && (workspace::which("java").is_none() || workspace::which("mvn").is_none()) {
+            ignored.push(format!("test {name} ... ignored, no java or mvn on this machine"));
+            sum.ignored += 1;
+            continue;
+        }
+        let passed = crate::step::openly(&name, Command::new(env::current_exe()?).args(arguments));
+        println!("test {name} ... {}", if passed.is_ok() { "ok" } else { "FAILED" });
+        *if passed.is_ok() { &mut sum.passed } else { &mut sum.failed } += 1;
     }
     if workspace::is_ci() && sum.ignored > 0 {
         println!("In CI every test must run. Ignored were:\n    {}", ignored.join("\n    "));

@@ -1,0 +1,255 @@
+//! Kafka's own Java clients and tools through the proxy.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kafkascope_tests::java::Tool;
+use kafkascope_tests::kafka::Version;
+use kafkascope_tests::testbed::Need;
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::figures::{self, Figures, near, same};
+use crate::librdkafka;
+use crate::records::VALUE_BYTES;
+use crate::stage::{Stage, Stages};
+use crate::trial::trial;
+
+/// A JVM on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+const RECORDS: usize = 300;
+const PARTITIONS: u16 = 3;
+const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+
+pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    let plays: [(&str, fn(&mut Stage) -> Result<()>); 6] = [
+        ("acks_all_with_every_codec", |stage| every_codec(stage, "all")),
+        ("acks_1_with_every_codec", |stage| every_codec(stage, "1")),
+        ("acks_0_with_every_codec", |stage| every_codec(stage, "0")),
+        ("performance_tools_and_both_kinds_of_groups", performance_tools),
+        ("verifiable_producer_and_consumer", verifiable_clients),
+        ("transactions", transactions),
+    ];
+    for (name, play) in plays {
+        for version in Version::ALL {
+            let stages = stages.clone();
+            trials.push(trial(format!("kafka_{version}::java::{name}"), &[Need::Kafka], move || {
+                stages.on(version, play)
+            }));
+        }
+    }
+    trials
+}
+
+fn every_codec(stage: &mut Stage, acks: &str) -> Result<()> {
+    let topic = format!("java-{acks}");
+    stage.cluster.create_topic(&topic, PARTITIONS, 3)?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/Producers.java");
+    let tool = Tool::source(stage.cluster.version(), &source)?;
+    let (records, bytes) = (RECORDS.to_string(), VALUE_BYTES.to_string());
+    let said = tool.args([&stage.cluster.front(), &topic, acks, &records, &bytes]).run(PATIENCE)?;
+    let lines: Vec<&str> = said.lines().collect();
+    ensure!(lines.len() == CODECS.len(), "{said}");
+
+    let mut spent = 0;
+    let mut runs = Vec::new();
+    for (line, codec) in lines.iter().zip(CODECS) {
+        let run = format!("java-{acks}-{codec}");
+        let own = Metrics::of_line(line, &run)?;
+        producer_agrees(stage, &run, &own, acks, codec, RECORDS as u64).with_context(|| run.clone())?;
+        spent += own.whole("outgoing-byte-total")? + own.whole("incoming-byte-total")?;
+        runs.push(run);
+    }
+    let passed = stage.taps.bytes();
+    ensure!(passed == spent, "{passed} bytes went through the proxy, but the clients speak of {spent}");
+    let reader = format!("{topic}-check");
+    let received = librdkafka::read_topic(&stage.cluster.direct(), &topic, &reader, runs.len() * RECORDS)?;
+    received.must_be_complete(&runs, RECORDS)
+}
+
+fn producer_agrees(stage: &Stage, id: &str, own: &Metrics, acks: &str, codec: &str, records: u64) -> Result<()> {
+    let (out, received) = (own.whole("outgoing-byte-total")?, own.whole("incoming-byte-total")?);
+    let ours = Figures::read(&stage.proxy, id, |ours| {
+        ours.produced() >= records && ours.io().1 >= received && ours.io().0 >= out
+    })?;
+    same("records", ours.records_sent(), own.whole("record-send-total")?, &ours)?;
+    same("messages", ours.produced(), records, &ours)?;
+    same("requests", ours.all_requests(), own.whole("request-total")?, &ours)?;
+    same("responses", ours.all_responses(), own.whole("response-total")?, &ours)?;
+    same("bytes sent", ours.io().0, out, &ours)?;
+    same("bytes received", ours.io().1, received, &ours)?;
+    let acks_said = if acks == "-1" { "all" } else { acks };
+    ensure!(ours.acks().keys().eq([acks_said]), "acks {:?}", ours.acks());
+    ensure!(ours.codecs().keys().eq([codec]), "codecs {:?}", ours.codecs());
+    let (batches, bytes) = ours.batches();
+    near("mean batch in bytes", bytes as f64 / batches as f64, own.number("batch-size-avg")?, 0.01, 0.0)?;
+    if acks != "0" {
+        near("mean latency in ms", ours.mean_ms("Produce")?, own.number("request-latency-avg")?, 0.25, 5.0)?;
+    }
+    figures::row_says(&stage.proxy, id, acks_said, codec)
+}
+
+/// `ProducerPerformance`, then `ConsumerPerformance` in a classic group and in one of KIP-848.
+fn performance_tools(stage: &mut Stage) -> Result<()> {
+    const MANY: u64 = 5_000;
+    let topic = "java-performance";
+    stage.cluster.create_topic(topic, PARTITIONS, 3)?;
+    let version = stage.cluster.version();
+    let own = producer_performance(stage, topic, "perf-producer", MANY, &[])?;
+    producer_agrees(stage, "perf-producer", &own, "all", "lz4", MANY)?;
+    let mut spent = own.whole("outgoing-byte-total")? + own.whole("incoming-byte-total")?;
+
+    for protocol in ["classic", "consumer"] {
+        let id = format!("perf-{protocol}");
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("consumer.properties");
+        fs::write(&file, format!("client.id={id}\ngroup.protocol={protocol}\nauto.offset.reset=earliest\n"))?;
+        let (config, messages) = match version {
+            Version::V4 => ("--command-config", "--num-records"),
+            Version::V39 => ("--consumer.config", "--messages"),
+        };
+        let tool = Tool::class(version, "org.apache.kafka.tools.ConsumerPerformance")?;
+        let tool = tool.args(["--bootstrap-server", &stage.cluster.front(), "--topic", topic, "--group", &id]);
+        let tool =
+            tool.args([messages, &MANY.to_string(), "--timeout", "60000", "--print-metrics", config]).args([&file]);
+        let own = Metrics::of_tool(&tool.run(PATIENCE)?, &id)?;
+        let read = own.whole("records-consumed-total")?;
+        let ours = Figures::read(&stage.proxy, &id, |ours| ours.consumed() >= read)?;
+        same("messages", ours.consumed(), MANY, &ours)?;
+        same("messages", ours.consumed(), read, &ours)?;
+        let api = if protocol == "classic" { "JoinGroup" } else { "ConsumerGroupHeartbeat" };
+        ensure!(ours.requests(api) > 0, "no {api} of a {protocol} group\n{}", ours.show());
+        let (sent, received) = ours.io();
+        ensure!(sent >= own.whole("outgoing-byte-total")?, "we saw less than it sent");
+        spent += sent + received;
+    }
+    let passed = stage.taps.bytes();
+    ensure!(passed == spent, "{passed} bytes went through the proxy, but its figures make {spent}");
+    Ok(())
+}
+
+fn producer_performance(stage: &Stage, topic: &str, id: &str, records: u64, more: &[&str]) -> Result<Metrics> {
+    let version = stage.cluster.version();
+    let tool = Tool::class(version, "org.apache.kafka.tools.ProducerPerformance")?;
+    let tool = tool.args(["--topic", topic, "--record-size", "1000", "--throughput", "-1", "--print-metrics"]);
+    let tool = tool.args(["--num-records", &records.to_string()]).args(more);
+    let properties = if version == Version::V4 { "--command-property" } else { "--producer-props" };
+    let bootstrap = format!("bootstrap.servers={}", stage.cluster.front());
+    let client = format!("client.id={id}");
+    let tool = tool.args([properties, &bootstrap, &client, "acks=all", "compression.type=lz4", "linger.ms=5"]);
+    let tool = tool.args(["metrics.sample.window.ms=600000"]);
+    Metrics::of_tool(&tool.run(PATIENCE)?, id)
+}
+
+fn verifiable_clients(stage: &mut Stage) -> Result<()> {
+    const MANY: usize = 2_000;
+    let topic = "java-verifiable";
+    stage.cluster.create_topic(topic, PARTITIONS, 3)?;
+    let version = stage.cluster.version();
+    let folder = tempfile::tempdir()?;
+    let config = |id: &str| -> Result<String> {
+        let path = folder.path().join(id);
+        fs::write(&path, format!("client.id={id}\n"))?;
+        Ok(path.display().to_string())
+    };
+    let common = |tool: Tool| tool.args(["--bootstrap-server", &stage.cluster.front(), "--topic", topic]);
+    let max = MANY.to_string();
+
+    let tool = common(Tool::class(version, "org.apache.kafka.tools.VerifiableProducer")?);
+    let said = tool
+        .args(["--max-messages", &max, "--acks", "1", "--producer.config", &config("v-producer")?])
+        .run(PATIENCE)?;
+    let acked = events(&said, "tool_data").filter_map(|event| event.get("acked")?.as_u64()).sum::<u64>();
+    let ours = Figures::read(&stage.proxy, "v-producer", |ours| ours.produced() >= acked)?;
+    same("messages", ours.produced(), acked, &ours)?;
+    same("messages", ours.produced(), MANY as u64, &ours)?;
+    figures::row_says(&stage.proxy, "v-producer", "1", "none")?;
+
+    for protocol in ["classic", "consumer"] {
+        let id = format!("v-{protocol}");
+        let tool = common(Tool::class(version, "org.apache.kafka.tools.VerifiableConsumer")?);
+        let tool = tool.args(["--group-id", &id, "--group-protocol", protocol, "--max-messages", &max, "--verbose"]);
+        let said = tool.args(["--consumer.config", &config(&id)?]).run(PATIENCE)?;
+        let mut by_partition: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for event in events(&said, "record_data") {
+            let number =
+                |key: &str| event.get(key).and_then(|value| value.as_i64().or_else(|| value.as_str()?.parse().ok()));
+            let (partition, value) = number("partition").zip(number("value")).context("a record without number")?;
+            by_partition.entry(partition).or_default().push(value);
+        }
+        ensure!(by_partition.values().all(|values| values.is_sorted()), "out of order");
+        let mut all: Vec<i64> = by_partition.into_values().flatten().collect();
+        all.sort_unstable();
+        ensure!(all.iter().copied().eq(0..MANY as i64), "{} records instead of {MANY}, or some twice", all.len());
+        let ours = Figures::read(&stage.proxy, &id, |ours| ours.consumed() >= MANY as u64)?;
+        same("messages", ours.consumed(), MANY as u64, &ours)?;
+    }
+    Ok(())
+}
+
+/// Committed transactions: their markers take offsets, but are nobody's messages.
+fn transactions(stage: &mut Stage) -> Result<()> {
+    const MANY: u64 = 2_000;
+    let topic = "java-transactions";
+    stage.cluster.create_topic(topic, PARTITIONS, 3)?;
+    let transactional = ["--transactional-id", "tx", "--transaction-duration-ms", "50"];
+    producer_performance(stage, topic, "tx-producer", MANY, &transactional)?;
+    let ours = Figures::read(&stage.proxy, "tx-producer", |ours| ours.produced() >= MANY)?;
+    same("messages", ours.produced(), MANY, &ours)?;
+    ensure!(ours.requests("EndTxn") > 0, "no transaction\n{}", ours.show());
+    let markers = stage.cluster.record_counts(topic)?.iter().sum::<u64>() - MANY;
+    ensure!(markers > 0, "no transaction markers in the log");
+
+    let id = "tx-reader";
+    let settings = [("isolation.level", "read_committed")];
+    let received = librdkafka::read_with(&stage.cluster.front(), topic, id, &settings, MANY as usize)?;
+    ensure!(received == MANY as usize, "{received} records instead of {MANY}");
+    let ours = Figures::read(&stage.proxy, id, |ours| ours.consumed() >= MANY)?;
+    same("messages", ours.consumed(), MANY, &ours)
+}
+
+fn events<'a>(said: &'a str, name: &'a str) -> impl Iterator<Item = Value> + 'a {
+    let events = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    events.filter(move |event| event.get("name").and_then(Value::as_str) == Some(name))
+}
+
+/// A Java client's own metrics, by name.
+#[derive(Debug)]
+struct Metrics(BTreeMap<String, f64>);
+
+impl Metrics {
+    /// `ID NAME VALUE NAME VALUE ..`
+    fn of_line(line: &str, id: &str) -> Result<Self> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (first, pairs) = words.split_first().context("an empty line")?;
+        ensure!(*first == id, "metrics of {first} instead of {id}");
+        let pairs = pairs.chunks_exact(2).filter_map(|pair| Some((pair[0].to_owned(), pair[1].parse().ok()?)));
+        Ok(Self(pairs.collect()))
+    }
+
+    /// Lines such as `producer-metrics:request-total:{client-id=perf} : 12.000`, of the client as a whole.
+    fn of_tool(said: &str, id: &str) -> Result<Self> {
+        let of_client = format!(":{{client-id={id}}}");
+        let lines = said.lines().filter_map(|line| {
+            let (name, value) = line.split_once(&of_client)?;
+            let name = name.rsplit(':').next()?;
+            Some((name.trim().to_owned(), value.trim().trim_start_matches(':').trim().parse().ok()?))
+        });
+        let metrics: BTreeMap<String, f64> = lines.collect();
+        ensure!(!metrics.is_empty(), "no metrics of {id} in:\n{said}");
+        Ok(Self(metrics))
+    }
+
+    fn number(&self, name: &str) -> Result<f64> {
+        self.0.get(name).copied().with_context(|| format!("the client has no metric {name}: {:?}", self.0.keys()))
+    }
+
+    fn whole(&self, name: &str) -> Result<u64> {
+        Ok(self.number(name)? as u64)
+    }
+}

@@ -1,0 +1,47 @@
+//! The proxy between real clients, real brokers, a real collector, and peers that misbehave.
+//!
+//! Trials that need a program which this machine lacks are ignored, with the reason. Clusters are started by the first
+//! trial that needs them and shared; a trial on a cluster has it for itself, so that what passes the taps is its own.
+#![forbid(unsafe_code)]
+
+mod collector;
+mod command_line;
+mod faults;
+mod figures;
+mod foreign;
+mod java;
+mod librdkafka;
+mod load;
+mod outages;
+mod records;
+mod sink;
+mod stage;
+mod trial;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::Arguments;
+
+use crate::stage::Stages;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Brokers and clients take processor time too. More trials at once would only make each other late.
+    arguments.test_threads = arguments.test_threads.or(Some(2));
+    let stages = Arc::new(Stages::default());
+    let trials = [
+        command_line::trials(),
+        outages::trials(),
+        librdkafka::trials(&stages),
+        java::trials(&stages),
+        foreign::trials(&stages),
+        collector::trials(),
+        faults::trials(),
+        load::trials(&stages),
+    ];
+    let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
+    // Ends the clusters and removes their data.
+    drop(stages);
+    conclusion.exit_code()
+}

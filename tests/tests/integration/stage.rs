@@ -1,0 +1,77 @@
+//! A cluster with the proxy before it and taps around the proxy, shared by the trials of one Kafka version.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kafkascope_tests::kafka::{Cluster, ClusterSpec, Version};
+use kafkascope_tests::proxy::{Proxy, ProxySpec};
+use kafkascope_tests::tap::Recorder;
+
+/// After its clients are gone, a connection ends at once.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// The stages; each is built when the first trial asks for it.
+#[derive(Debug, Default)]
+pub(crate) struct Stages {
+    v4: Mutex<Option<Stage>>,
+    v39: Mutex<Option<Stage>>,
+}
+
+/// Where clients play.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) proxy: Proxy,
+    pub(crate) taps: Recorder,
+}
+
+impl Stages {
+    /// Runs `play` alone on the stage of `version`, then proves that the proxy handed on every byte as it was.
+    pub(crate) fn on(&self, version: Version, play: impl FnOnce(&mut Stage) -> Result<()>) -> Result<()> {
+        let mut guard = self.lock(version);
+        if guard.is_none() {
+            *guard = Some(Stage::build(version)?);
+        }
+        let stage = guard.as_mut().context("no stage")?;
+        stage.taps.forget();
+        let outcome = play(stage).with_context(|| {
+            let log = stage.proxy.log();
+            format!("the proxy's log:\n{}", log.lines().rev().take(15).collect::<Vec<_>>().join("\n"))
+        });
+        let compared = stage.taps.compare(QUIET);
+        outcome?;
+        let (connections, bytes) = compared?;
+        ensure!(connections > 0 && bytes > 0, "nothing went through the proxy");
+        Ok(())
+    }
+
+    /// The same for a play in which connections break: no byte identity.
+    pub(crate) fn on_broken(&self, version: Version, play: impl FnOnce(&mut Stage) -> Result<()>) -> Result<()> {
+        let mut passed = Ok(());
+        let identical = self.on(version, |stage| {
+            passed = play(stage);
+            Ok(())
+        });
+        // A reset may overtake bytes, so the two sides may differ here, which the taps are not asked about.
+        drop(identical);
+        passed
+    }
+
+    fn lock(&self, version: Version) -> MutexGuard<'_, Option<Stage>> {
+        let stage = match version {
+            Version::V4 => &self.v4,
+            Version::V39 => &self.v39,
+        };
+        stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stage {
+    fn build(version: Version) -> Result<Self> {
+        let cluster = Cluster::start(&ClusterSpec::new(version, 3))?;
+        let taps = Recorder::start(cluster.routes())?;
+        let proxy = Proxy::start(&ProxySpec::new(taps.routes().iter().copied()))?;
+        Ok(Self { cluster, proxy, taps })
+    }
+}
