@@ -115,7 +115,7 @@ impl RequestBody {
     /// Walks over a body that is at hand as a whole.
     #[inline(always)]
     pub(crate) fn walk_whole<S: Sink>(
-        reader: &mut Reader<'_>,
+        reader: &mut Reader<'_, '_>,
         depth: Depth,
         limits: &Limits,
         context: &mut Context<'_, S>,
@@ -150,7 +150,7 @@ impl RequestBody {
     }
 
     #[inline(always)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         match self {
             Self::Opaque => reader.skip(reader.left()),
             Self::Produce(body) => body.walk(reader, context),
@@ -181,7 +181,7 @@ impl ResponseBody {
     /// Walks over a body that is at hand as a whole.
     #[inline(always)]
     pub(crate) fn walk_whole<S: Sink>(
-        reader: &mut Reader<'_>,
+        reader: &mut Reader<'_, '_>,
         depth: Depth,
         limits: &Limits,
         context: &mut Context<'_, S>,
@@ -216,7 +216,7 @@ impl ResponseBody {
     }
 
     #[inline(always)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         match self {
             Self::Opaque => reader.skip(reader.left()),
             Self::Produce(body) => body.walk(reader, context),

@@ -5,10 +5,12 @@
 //! [`Reader::commit`] ends an element. What happens depends on the frame's length and on the limit, never on how the frame
 //! was cut into reads, so the same bytes always give the same observations.
 
+use core::mem;
+
 /// Why an element could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Halt {
-    /// More bytes are needed ([`Reader::missing`]), and the frame has them.
+    /// More bytes are needed ([`Edge::missing`]), and the frame has them.
     Short,
     /// The frame ends before the element, or a value is impossible.
     Malformed,
@@ -20,42 +22,28 @@ pub(crate) enum Halt {
 
 pub(crate) type Read<T> = Result<T, Halt>;
 
-/// See the module's first paragraph.
-///
-/// It is copied into a local where it is used much, and whatever is rare works on a further copy: then the compiler keeps
-/// it in registers.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a> {
-    rest: &'a [u8],
-    /// Length of `rest` at the last commit.
+/// What a [`Reader`] rarely needs. It is apart, so that the compiler can keep the rest in registers.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    /// Bytes that were at hand at the last commit.
     mark: usize,
-    /// Bytes of the frame behind `rest`, less those of `debt`.
+    /// Bytes of the frame behind those at hand, less those of `debt`.
     beyond: u64,
     /// Bytes to skip that are not at hand.
     debt: u64,
     /// Longest element whose variable part is believed.
     limit: usize,
+    /// Why the element cannot be read.
+    halt: Option<Halt>,
     /// How many bytes more [`Halt::Short`] asks for.
     missing: usize,
 }
 
-impl<'a> Reader<'a> {
-    /// Reads `bytes`, behind which the frame has `beyond` more.
-    #[inline]
-    pub(crate) const fn new(bytes: &'a [u8], beyond: u64, limit: usize) -> Self {
-        Self { rest: bytes, mark: bytes.len(), beyond, debt: 0, limit, missing: 0 }
-    }
-
-    /// Ends the element.
+impl Edge {
+    /// For bytes behind which the frame has `beyond` more.
     #[inline(always)]
-    pub(crate) const fn commit(&mut self) {
-        self.mark = self.rest.len();
-    }
-
-    /// Elements from here on may have so many bytes in fields of variable length.
-    #[inline(always)]
-    pub(crate) const fn set_limit(&mut self, limit: usize) {
-        self.limit = limit;
+    pub(crate) const fn new(at_hand: usize, beyond: u64) -> Self {
+        Self { mark: at_hand, beyond, debt: 0, limit: usize::MAX, halt: None, missing: 0 }
     }
 
     /// Bytes from the last commit to the end of what is at hand.
@@ -76,230 +64,315 @@ impl<'a> Reader<'a> {
         self.missing
     }
 
+    /// Keeps the first reason.
+    #[cold]
+    #[inline(never)]
+    const fn fail(&mut self, halt: Halt) {
+        if self.halt.is_none() {
+            self.halt = Some(halt);
+        }
+    }
+
+    /// `wanted` bytes are more than those at hand.
+    #[cold]
+    #[inline(never)]
+    const fn short(&mut self, wanted: usize, at_hand: usize) {
+        if self.halt.is_some() {
+            return;
+        }
+        if wanted as u64 > self.beyond.saturating_add(at_hand as u64) {
+            self.halt = Some(Halt::Malformed);
+        } else {
+            self.halt = Some(Halt::Short);
+            self.missing = wanted.saturating_sub(at_hand);
+        }
+    }
+
+    /// The same for a field of variable length.
+    #[cold]
+    #[inline(never)]
+    const fn short_variable(&mut self, wanted: usize, at_hand: usize) {
+        let element = self.mark.saturating_sub(at_hand).saturating_add(wanted);
+        if wanted as u64 <= self.beyond.saturating_add(at_hand as u64) && element > self.limit {
+            self.fail(Halt::TooLarge);
+        } else {
+            self.short(wanted, at_hand);
+        }
+    }
+}
+
+/// See the module's first paragraph.
+///
+/// What cannot be read reads as 0 or empty; [`commit`](Self::commit) tells.
+#[derive(Debug)]
+pub(crate) struct Reader<'a, 'e> {
+    rest: &'a [u8],
+    edge: &'e mut Edge,
+}
+
+impl<'a, 'e> Reader<'a, 'e> {
+    #[inline(always)]
+    pub(crate) const fn new(bytes: &'a [u8], edge: &'e mut Edge) -> Self {
+        Self { rest: bytes, edge }
+    }
+
+    /// Runs `walk` on a copy, which the compiler can keep in registers.
+    #[inline(always)]
+    pub(crate) fn with_copy<T>(&mut self, walk: impl FnOnce(&mut Reader<'a, '_>) -> T) -> T {
+        let mut copy = Reader { rest: self.rest, edge: &mut *self.edge };
+        let result = walk(&mut copy);
+        self.rest = copy.rest;
+        result
+    }
+
+    /// Ends the element, unless it could not be read.
+    #[inline(always)]
+    pub(crate) const fn commit(&mut self) -> Read<()> {
+        match self.edge.halt {
+            None => {
+                self.edge.mark = self.rest.len();
+                Ok(())
+            }
+            Some(halt) => Err(halt),
+        }
+    }
+
+    /// Why the element cannot be read, as far as is known by now.
+    pub(crate) const fn failure(&self) -> Option<Halt> {
+        self.edge.halt
+    }
+
+    /// Goes on as if what could not be read were the end of the frame.
+    pub(crate) const fn forgive(&mut self) {
+        self.edge.halt = None;
+    }
+
+    /// Elements from here on may have so many bytes in fields of variable length.
+    #[inline(always)]
+    pub(crate) const fn set_limit(&mut self, limit: usize) {
+        self.edge.limit = limit;
+    }
+
     /// Bytes of the frame that were neither read nor skipped.
     #[inline(always)]
     pub(crate) const fn left(&self) -> u64 {
-        (self.rest.len() as u64).saturating_add(self.beyond)
-    }
-
-    /// What is left is too short for `wanted` bytes.
-    #[inline(always)]
-    const fn short(&mut self, wanted: usize) -> Halt {
-        let (halt, missing) = short(wanted, self.rest.len(), self.beyond);
-        self.missing = missing;
-        halt
+        self.edge.beyond.saturating_add(self.rest.len() as u64)
     }
 
     /// The next `N` bytes.
     #[inline(always)]
-    pub(crate) const fn fixed<const N: usize>(&mut self) -> Read<&'a [u8; N]> {
+    pub(crate) const fn fixed<const N: usize>(&mut self) -> [u8; N] {
         match self.rest.split_first_chunk::<N>() {
             Some((taken, rest)) => {
                 self.rest = rest;
-                Ok(taken)
+                *taken
             }
-            None => Err(self.short(N)),
+            None => {
+                self.edge.short(N, self.rest.len());
+                self.rest = &[];
+                [0; N]
+            }
         }
     }
 
-    /// The next `N` bytes, which stay unread.
+    /// The next `N` bytes, if they are at hand. They stay unread.
     #[inline(always)]
-    pub(crate) const fn peek<const N: usize>(&mut self) -> Read<&'a [u8; N]> {
-        match self.rest.first_chunk::<N>() {
-            Some(bytes) => Ok(bytes),
-            None => Err(self.short(N)),
-        }
+    pub(crate) const fn peek<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.rest.first_chunk::<N>()
+    }
+
+    /// Why the next `N` bytes cannot be read: they are not at hand.
+    pub(crate) fn lacks<const N: usize>(&mut self) -> Halt {
+        self.fixed::<N>();
+        self.failure().unwrap_or(Halt::Malformed)
     }
 
     #[inline(always)]
-    pub(crate) fn i8(&mut self) -> Read<i8> {
-        self.fixed::<1>().copied().map(i8::from_be_bytes)
+    pub(crate) const fn i8(&mut self) -> i8 {
+        i8::from_be_bytes(self.fixed())
     }
 
     #[inline(always)]
-    pub(crate) fn i16(&mut self) -> Read<i16> {
-        self.fixed::<2>().copied().map(i16::from_be_bytes)
+    pub(crate) const fn i16(&mut self) -> i16 {
+        i16::from_be_bytes(self.fixed())
     }
 
     #[inline(always)]
-    pub(crate) fn i32(&mut self) -> Read<i32> {
-        self.fixed::<4>().copied().map(i32::from_be_bytes)
+    pub(crate) const fn i32(&mut self) -> i32 {
+        i32::from_be_bytes(self.fixed())
     }
 
     #[inline(always)]
-    pub(crate) fn i64(&mut self) -> Read<i64> {
-        self.fixed::<8>().copied().map(i64::from_be_bytes)
+    pub(crate) const fn i64(&mut self) -> i64 {
+        i64::from_be_bytes(self.fixed())
     }
 
     /// An unsigned varint of up to 32 bits.
     #[inline(always)]
-    pub(crate) fn varint(&mut self) -> Read<u32> {
+    pub(crate) fn varint(&mut self) -> u32 {
         match self.rest.split_first() {
             Some((&byte, rest)) if byte < 0x80 => {
                 self.rest = rest;
-                Ok(u32::from(byte))
+                u32::from(byte)
             }
-            _ => match long_varint(self.rest) {
-                Ok((value, length)) => {
-                    // As many bytes were looked at.
-                    self.rest = self.rest.get(length..).unwrap_or_default();
-                    Ok(value)
-                }
-                Err(true) => Err(self.short(self.rest.len().wrapping_add(1))),
-                Err(false) => Err(Halt::Malformed),
-            },
+            // Sizes of batches.
+            Some((&low, [high, rest @ ..])) if *high < 0x80 => {
+                self.rest = rest;
+                u32::from(low & 0x7f) | u32::from(*high) << 7
+            }
+            _ => {
+                let (value, rest) = long_varint(self.rest, self.edge);
+                self.rest = rest;
+                value
+            }
         }
     }
 
     /// `length` bytes of variable length.
     #[inline(always)]
-    pub(crate) fn bytes(&mut self, length: usize) -> Read<&'a [u8]> {
+    pub(crate) fn bytes(&mut self, length: usize) -> &'a [u8] {
         match self.rest.split_at_checked(length) {
             Some((taken, rest)) => {
                 // The mark is never behind what is left.
-                if self.mark.wrapping_sub(rest.len()) > self.limit {
-                    return Err(Halt::TooLarge);
+                if self.edge.mark.wrapping_sub(rest.len()) > self.edge.limit {
+                    self.edge.fail(Halt::TooLarge);
                 }
                 self.rest = rest;
-                Ok(taken)
+                taken
             }
             None => {
-                let element = self.mark.wrapping_sub(self.rest.len());
-                if length as u64 <= self.left() && element.saturating_add(length) > self.limit {
-                    return Err(Halt::TooLarge);
-                }
-                Err(self.short(length))
+                self.edge.short_variable(length, self.rest.len());
+                self.rest = &[];
+                &[]
             }
         }
     }
 
     /// `length` bytes for which there is a budget: the limit of an element does not apply.
     #[inline]
-    pub(crate) fn budgeted(&mut self, length: usize) -> Read<&'a [u8]> {
+    pub(crate) fn budgeted(&mut self, length: usize) -> &'a [u8] {
         match self.rest.split_at_checked(length) {
             Some((taken, rest)) => {
                 self.rest = rest;
-                Ok(taken)
+                taken
             }
-            None => Err(self.short(length)),
+            None => {
+                self.edge.short(length, self.rest.len());
+                self.rest = &[];
+                &[]
+            }
         }
     }
 
-    /// What is left of the frame, as one element.
-    pub(crate) fn body(&mut self) -> Read<Reader<'a>> {
-        let length = usize::try_from(self.left()).ok().ok_or(Halt::TooLarge)?;
-        Ok(Reader::new(self.bytes(length)?, 0, self.limit))
+    /// All that is left at hand.
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        mem::take(&mut self.rest)
     }
 
-    /// Ends an element that was read through [`body`](Self::body): nothing may be left of it.
-    pub(crate) fn finish(&mut self, body: &Reader<'_>) -> Read<()> {
-        if body.left() > 0 {
-            return Err(Halt::Malformed);
-        }
-        self.commit();
-        Ok(())
+    /// Reads what is left of the frame as one element.
+    pub(crate) fn collect<T>(&mut self, read: impl FnOnce(&mut Reader<'a, '_>) -> Read<T>) -> Read<T> {
+        let length = usize::try_from(self.left()).unwrap_or(usize::MAX);
+        let bytes = self.bytes(length);
+        self.commit()?;
+        let mut edge = Edge::new(bytes.len(), 0);
+        let mut body = Reader::new(bytes, &mut edge);
+        let value = read(&mut body)?;
+        body.commit()?;
+        if body.left() > 0 { Err(Halt::Malformed) } else { Ok(value) }
     }
 
     /// Skips `count` bytes, at hand or not, and ends the element.
     #[inline(always)]
     pub(crate) fn skip(&mut self, count: u64) -> Read<()> {
+        self.commit()?;
         let at_hand = self.rest.len() as u64;
         if count <= at_hand {
             // Not more than a slice's length, so it fits.
             self.rest = self.rest.get(count as usize..).unwrap_or_default();
         } else {
             let debt = count.wrapping_sub(at_hand);
-            self.beyond = self.beyond.checked_sub(debt).ok_or(Halt::Malformed)?;
-            self.debt = self.debt.wrapping_add(debt);
+            self.edge.beyond = self.edge.beyond.checked_sub(debt).ok_or(Halt::Malformed)?;
+            self.edge.debt = self.edge.debt.wrapping_add(debt);
             self.rest = &[];
         }
-        self.commit();
+        self.edge.mark = self.rest.len();
         Ok(())
     }
 
-    /// A count of array elements, `None` for a null array.
+    /// A count of array elements, or a number of bytes, `None` for null.
     #[inline(always)]
-    pub(crate) fn nullable_count(&mut self, flexible: bool) -> Read<Option<u32>> {
+    pub(crate) fn nullable_count(&mut self, flexible: bool) -> Option<u32> {
         if flexible {
-            Ok(self.varint()?.checked_sub(1))
+            self.varint().checked_sub(1)
         } else {
-            match self.i32()? {
-                -1 => Ok(None),
-                count => u32::try_from(count).ok().ok_or(Halt::Malformed).map(Some),
+            let count = self.i32();
+            if count < -1 {
+                self.edge.fail(Halt::Malformed);
             }
+            u32::try_from(count).ok()
         }
     }
 
-    /// A count of array elements, or a number of bytes; null is read as 0, as Kafka's own clients of old did.
+    /// The same, with null read as 0, as Kafka's own clients of old did.
     #[inline(always)]
-    pub(crate) fn count(&mut self, flexible: bool) -> Read<u32> {
-        Ok(self.nullable_count(flexible)?.unwrap_or(0))
+    pub(crate) fn count(&mut self, flexible: bool) -> u32 {
+        self.nullable_count(flexible).unwrap_or(0)
     }
 
     /// A string, `None` for null.
     #[inline(always)]
-    pub(crate) fn nullable_string(&mut self, flexible: bool) -> Read<Option<&'a [u8]>> {
+    pub(crate) fn nullable_string(&mut self, flexible: bool) -> Option<&'a [u8]> {
         let length = if flexible {
-            match self.varint()?.checked_sub(1) {
-                Some(length) => length as usize,
-                None => return Ok(None),
-            }
+            self.varint().checked_sub(1)? as usize
         } else {
-            match self.i16()? {
-                -1 => return Ok(None),
-                length => usize::try_from(length).ok().ok_or(Halt::Malformed)?,
+            let length = self.i16();
+            if length < -1 {
+                self.edge.fail(Halt::Malformed);
             }
+            usize::try_from(length).ok()?
         };
-        self.bytes(length).map(Some)
+        Some(self.bytes(length))
     }
 
     /// A string that must not be null.
     #[inline(always)]
-    pub(crate) fn string(&mut self, flexible: bool) -> Read<&'a [u8]> {
-        self.nullable_string(flexible)?.ok_or(Halt::Malformed)
+    pub(crate) fn string(&mut self, flexible: bool) -> &'a [u8] {
+        self.nullable_string(flexible).unwrap_or_else(|| {
+            self.edge.fail(Halt::Malformed);
+            &[]
+        })
     }
 
     /// A byte field, empty for null.
-    pub(crate) fn blob(&mut self, flexible: bool) -> Read<&'a [u8]> {
-        let length = self.count(flexible)?;
+    pub(crate) fn blob(&mut self, flexible: bool) -> &'a [u8] {
+        let length = self.count(flexible);
         self.bytes(length as usize)
-    }
-
-    /// A tagged field's number and size (KIP-482).
-    #[inline]
-    pub(crate) fn tag(&mut self) -> Read<(u32, u32)> {
-        Ok((self.varint()?, self.varint()?))
     }
 }
 
-/// A varint and its length. An error says whether it may go on.
 #[inline(never)]
-fn long_varint(bytes: &[u8]) -> Result<(u32, usize), bool> {
+fn long_varint<'a>(bytes: &'a [u8], edge: &mut Edge) -> (u32, &'a [u8]) {
     let mut value = 0u32;
-    for ((&byte, shift), length) in bytes.iter().zip([0u32, 7, 14, 21, 28]).zip(1usize..) {
+    let mut rest = bytes;
+    for shift in [0u32, 7, 14, 21, 28] {
+        let Some((&byte, after)) = rest.split_first() else {
+            edge.short(bytes.len().saturating_add(1), bytes.len());
+            return (0, &[]);
+        };
+        rest = after;
         if shift == 28 && byte > 0x0f {
-            return Err(false);
+            break;
         }
         value |= u32::from(byte & 0x7f) << shift;
         if byte < 0x80 {
-            return Ok((value, length));
+            return (value, rest);
         }
     }
-    Err(true)
+    edge.fail(Halt::Malformed);
+    (0, &[])
 }
 
-/// `wanted` bytes are more than the `at_hand` ones, behind which the frame has `beyond`.
-#[cold]
-#[inline(never)]
-const fn short(wanted: usize, at_hand: usize, beyond: u64) -> (Halt, usize) {
-    if wanted as u64 > (at_hand as u64).saturating_add(beyond) {
-        (Halt::Malformed, 0)
-    } else {
-        (Halt::Short, wanted.saturating_sub(at_hand))
-    }
-}
-
-/// A list of tagged fields none of which is wanted: how many are left to skip. 0: their number comes next.
+/// A list of tagged fields (KIP-482) none of which is wanted: how many are left to skip. 0: their number comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Tags(u32);
 
@@ -310,29 +383,29 @@ impl Tags {
 
     /// Skips them, each an element of its own. Is ready for the next list afterwards.
     #[inline(always)]
-    pub(crate) fn skip(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    pub(crate) fn skip(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.0 == 0
             && let Some((0, rest)) = reader.rest.split_first()
         {
             reader.rest = rest;
-            reader.commit();
-            return Ok(());
+            return reader.commit();
         }
-        let (mut tags, mut copy) = (*self, *reader);
-        let skipped = tags.skip_some(&mut copy);
-        (*self, *reader) = (tags, copy);
+        let mut tags = *self;
+        let skipped = reader.with_copy(|copy| tags.skip_some(copy));
+        *self = tags;
         skipped
     }
 
     #[cold]
     #[inline(never)]
-    fn skip_some(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn skip_some(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.0 == 0 {
-            self.0 = reader.varint()?;
-            reader.commit();
+            let count = reader.varint();
+            reader.commit()?;
+            self.0 = count;
         }
         while let Some(left) = self.0.checked_sub(1) {
-            let (_, size) = reader.tag()?;
+            let (_tag, size) = (reader.varint(), reader.varint());
             reader.skip(u64::from(size))?;
             self.0 = left;
         }
@@ -344,66 +417,99 @@ impl Tags {
 mod tests {
     use super::*;
 
+    /// Reads `bytes`, behind which the frame has `beyond` more, and tells how it ended, and how many bytes are missing.
+    fn read<T>(
+        bytes: &[u8],
+        beyond: u64,
+        limit: usize,
+        read: impl FnOnce(&mut Reader<'_, '_>) -> T,
+    ) -> (T, Option<Halt>, usize) {
+        let mut edge = Edge::new(bytes.len(), beyond);
+        let mut reader = Reader::new(bytes, &mut edge);
+        reader.set_limit(limit);
+        let value = read(&mut reader);
+        (value, reader.commit().err(), edge.missing())
+    }
+
     #[test]
     fn every_prefix_is_short_by_what_is_missing_or_malformed_at_the_frames_end() {
         let message = [0, 0, 0, 7, 0, 3, b'a', b'b', b'c', 4, b'x', b'y', b'z'];
-        let read = |reader: &mut Reader<'_>| -> Read<(i32, usize, usize)> {
-            Ok((reader.i32()?, reader.string(false)?.len(), reader.string(true)?.len()))
-        };
+        let fields =
+            |reader: &mut Reader<'_, '_>| (reader.i32(), reader.string(false).len(), reader.string(true).len());
         for cut in 0..message.len() {
             let beyond = (message.len() - cut) as u64;
-            let mut reader = Reader::new(&message[..cut], beyond, 100);
-            match read(&mut reader) {
-                Err(Halt::Short) => assert!(reader.missing() > 0 && reader.missing() as u64 <= beyond),
-                other => panic!("{cut}: {other:?}"),
-            }
-            assert_eq!(read(&mut Reader::new(&message[..cut], 0, 100)), Err(Halt::Malformed));
+            let (_, halt, missing) = read(&message[..cut], beyond, 100, fields);
+            assert_eq!(halt, Some(Halt::Short), "{cut}");
+            assert!(missing > 0 && missing as u64 <= beyond, "{cut}");
+            assert_eq!(read(&message[..cut], 0, 100, fields).1, Some(Halt::Malformed), "{cut}");
         }
-        assert_eq!(read(&mut Reader::new(&message, 0, 100)), Ok((7, 3, 3)));
+        assert_eq!(read(&message, 0, 100, fields), ((7, 3, 3), None, 0));
     }
 
     #[test]
     fn lengths_are_believed_only_within_frame_and_limit() {
-        let mut reader = Reader::new(&[0x7f, 0xff, 1], 40_000, 100);
-        assert_eq!(reader.nullable_string(false), Err(Halt::TooLarge));
-        let mut reader = Reader::new(&[0x7f, 0xff, 1], 30_000, 100);
-        assert_eq!(reader.nullable_string(false), Err(Halt::Malformed));
-        let mut reader = Reader::new(&[0xff, 0xfe, 1], 0, 100);
-        assert_eq!(reader.nullable_string(false), Err(Halt::Malformed), "-2 is no length");
-        let mut reader = Reader::new(&[0, 3, 1, 2, 3], 0, 4);
-        assert_eq!(reader.nullable_string(false), Err(Halt::TooLarge), "the limit is the same when all is at hand");
-        let mut reader = Reader::new(&[0xff, 0xff, 0xff, 0xfe], 0, 100);
-        assert_eq!(reader.count(false), Err(Halt::Malformed));
+        let string = |bytes: &[u8], beyond, limit| {
+            let (string, halt, _) = read(bytes, beyond, limit, |reader| reader.nullable_string(false).map(<[u8]>::len));
+            (string, halt)
+        };
+        assert_eq!(string(&[0x7f, 0xff, 1], 40_000, 100).1, Some(Halt::TooLarge));
+        assert_eq!(string(&[0x7f, 0xff, 1], 30_000, 100).1, Some(Halt::Malformed));
+        assert_eq!(string(&[0xff, 0xff], 0, 100), (None, None));
+        assert_eq!(string(&[0xff, 0xfe, 1], 0, 100).1, Some(Halt::Malformed), "-2 is no length");
+        assert_eq!(string(&[0, 3, 1, 2, 3], 0, 5), (Some(3), None));
+        assert_eq!(string(&[0, 3, 1, 2, 3], 0, 4).1, Some(Halt::TooLarge), "also when all is at hand");
+        assert_eq!(read(&[0xff, 0xff, 0xff, 0xfe], 0, 9, |reader| reader.count(false)).1, Some(Halt::Malformed));
+        assert_eq!(read(&[0], 0, 9, |reader| reader.string(true).len()).1, Some(Halt::Malformed), "null");
     }
 
     #[test]
     fn varints_end_after_32_bits() {
-        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f], 0, 9).varint(), Ok(u32::MAX));
-        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x1f], 0, 9).varint(), Err(Halt::Malformed));
-        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0], 0, 9).varint(), Err(Halt::Malformed));
-        assert_eq!(Reader::new(&[0x80], 1, 9).varint(), Err(Halt::Short));
-        assert_eq!(Reader::new(&[0xac, 0x02], 0, 9).varint(), Ok(300));
+        let varint = |bytes: &[u8], beyond| {
+            let (value, halt, missing) = read(bytes, beyond, 9, |reader| (reader.varint(), reader.left()));
+            halt.map_or(Ok(value), |halt| Err((halt, missing)))
+        };
+        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0x0f], 0), Ok((u32::MAX, 0)));
+        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0x1f], 0), Err((Halt::Malformed, 0)));
+        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0xff, 0], 0), Err((Halt::Malformed, 0)));
+        assert_eq!(varint(&[0x80], 1), Err((Halt::Short, 1)));
+        assert_eq!(varint(&[0x80], 0), Err((Halt::Malformed, 0)));
+        assert_eq!(varint(&[], 1), Err((Halt::Short, 1)));
+        assert_eq!(varint(&[0xac, 0x02, 7], 0), Ok((300, 1)));
     }
 
     #[test]
     fn a_skip_may_lead_beyond_what_is_at_hand_but_not_beyond_the_frame() {
-        let mut reader = Reader::new(&[1, 2, 3], 10, 100);
+        let mut edge = Edge::new(3, 10);
+        let mut reader = Reader::new(&[1, 2, 3], &mut edge);
         assert_eq!(reader.skip(8), Ok(()));
-        assert_eq!((reader.debt(), reader.left(), reader.uncommitted()), (5, 5, 0));
-        assert_eq!(reader.i64(), Err(Halt::Malformed), "5 bytes are left of the frame");
-        assert_eq!(reader.i32(), Err(Halt::Short));
-        assert_eq!(Reader::new(&[1, 2, 3], 10, 100).skip(14), Err(Halt::Malformed));
+        assert_eq!(reader.left(), 5);
+        reader.i32();
+        assert_eq!(reader.commit(), Err(Halt::Short));
+        assert_eq!((edge.debt(), edge.uncommitted(), edge.missing()), (5, 0, 4));
+        assert_eq!(read(&[1, 2, 3], 10, 9, |reader| (reader.skip(8), reader.i64())).1, Some(Halt::Malformed));
+        assert_eq!(read(&[1, 2, 3], 10, 9, |reader| reader.skip(14)).0, Err(Halt::Malformed));
+    }
+
+    #[test]
+    fn what_follows_a_failure_neither_hides_nor_changes_it() {
+        let (skipped, halt, missing) = read(&[0, 0], 100, 9, |reader| {
+            reader.i32();
+            reader.fixed::<90>();
+            reader.string(false);
+            reader.skip(1)
+        });
+        assert_eq!((skipped, halt, missing), (Err(Halt::Short), Some(Halt::Short), 2));
     }
 
     #[test]
     fn tagged_fields_of_any_number_and_size_are_skipped_one_by_one() {
         let message = [2, 0, 1, 9, 7, 3, 1, 2, 3, 99];
-        let mut tags = Tags::default();
-        let mut reader = Reader::new(&message, 0, 4);
-        assert_eq!(tags.skip(&mut reader), Ok(()));
-        assert_eq!((tags, reader.i8()), (Tags(0), Ok(99)));
-        let mut reader = Reader::new(&message[..5], 5, 4);
+        let mut tags = Tags::new();
+        assert_eq!(read(&message, 0, 4, |reader| (tags.skip(reader), reader.i8())).0, (Ok(()), 99));
+        assert_eq!(tags, Tags::new());
+        let mut edge = Edge::new(5, 5);
+        let mut reader = Reader::new(&message[..5], &mut edge);
         assert_eq!(tags.skip(&mut reader), Err(Halt::Short));
-        assert_eq!((tags, reader.uncommitted()), (Tags(1), 1));
+        assert_eq!((tags, edge.uncommitted()), (Tags(1), 1));
     }
 }

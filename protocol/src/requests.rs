@@ -3,15 +3,16 @@
 use alloc::boxed::Box;
 
 use crate::{
-    ApiKey, ApiVersion, CorrelationId, Direction, ErrorCode, Exchange, LostSync, LostSyncReason, Observation, Outcome, RequestHead,
-    RequestSeq, Sink, Times, Timestamp, Undecoded, UndecodedReason,
+    ApiKey, ApiVersion, CorrelationId, Direction, ErrorCode, Exchange, LostSync, LostSyncReason, Observation, Outcome,
+    RequestHead, RequestSeq, Sink, Times, Timestamp, Undecoded, UndecodedReason,
     body::{Context, RequestBody, Scratch},
     connection::Shared,
     foreign,
     in_flight::Entry,
-    reader::{Halt, Read, Reader, Tags},
+    reader::{Edge, Halt, Read, Reader, Tags},
     sasl::Next,
     stream::{Gap, Phase, Step, Stream},
+    topics::equal,
 };
 
 /// API key, version and correlation id: what any header has.
@@ -163,7 +164,8 @@ impl Requests {
 
     #[inline(never)]
     fn whole_frame<S: Sink>(&mut self, frame: &[u8], end: u64, shared: &mut Shared, now: Timestamp, sink: &mut S) {
-        let mut reader = Reader::new(frame, 0, usize::MAX);
+        let mut edge = Edge::new(frame.len(), 0);
+        let mut reader = Reader::new(frame, &mut edge);
         let Ok(header) = Header::read(&mut reader, &mut self.client, sink) else {
             self.lose(LostSyncReason::ShortFrame, shared, sink);
             return;
@@ -246,10 +248,10 @@ impl Requests {
         let Shared { limits, memory, .. } = shared;
         let step = self.stream.elements(input, |reader| {
             reader.set_limit(limits.collected);
-            let token = reader.bytes(usize::try_from(reader.left()).unwrap_or(usize::MAX))?;
-            reader.commit();
-            memory.sasl.client_token(token);
-            Ok(())
+            reader.collect(|token| {
+                memory.sasl.client_token(token.rest());
+                Ok(())
+            })
         });
         match step {
             Step::Starved => return step,
@@ -318,41 +320,48 @@ struct Header {
 
 impl Header {
     /// Reads a header up to its tagged fields and tells the client id if it is new.
-    #[inline]
-    fn read<S: Sink>(reader: &mut Reader<'_>, client: &mut Option<Option<Box<[u8]>>>, sink: &mut S) -> Read<Self> {
-        let api = ApiKey(reader.i16()?);
-        let version = ApiVersion(reader.i16()?);
-        let correlation_id = CorrelationId(reader.i32()?);
-        let info = api.info();
-        let (client_id, tagged, unknown) = match info {
+    #[inline(always)]
+    fn read<S: Sink>(reader: &mut Reader<'_, '_>, client: &mut Option<Option<Box<[u8]>>>, sink: &mut S) -> Read<Self> {
+        let [k0, k1, v0, v1, c0, c1, c2, c3] = reader.fixed();
+        let api = ApiKey(i16::from_be_bytes([k0, k1]));
+        let version = ApiVersion(i16::from_be_bytes([v0, v1]));
+        let correlation_id = CorrelationId(i32::from_be_bytes([c0, c1, c2, c3]));
+        let (client_id, tagged, unknown) = match api.info() {
             Some(info) if info.knows(version) => match info.request_header(version) {
                 0 => (None, false, None),
-                header => (Some(reader.nullable_string(false)?), header == 2, None),
+                header => (Some(reader.nullable_string(false)), header == 2, None),
             },
             None => (None, false, Some(UndecodedReason::UnknownApi)),
             Some(_) => {
                 // The client id has always stood here, and a broker relies on that for ApiVersions.
-                let client_id = match reader.nullable_string(false) {
-                    Ok(client_id) => Some(client_id),
-                    Err(Halt::Short) => return Err(Halt::Short),
-                    Err(_) => None,
+                let client_id = reader.nullable_string(false);
+                let client_id = match reader.failure() {
+                    None | Some(Halt::Short) => Some(client_id),
+                    Some(_) => {
+                        reader.forgive();
+                        None
+                    }
                 };
                 (client_id, false, Some(UndecodedReason::UnknownVersion))
             }
         };
-        reader.commit();
-        if let Some(client_id) = client_id
-            && client.as_ref().map(Option::as_deref) != Some(client_id)
-        {
-            *client = Some(client_id.map(Box::from));
-            sink.observe(Observation::Client(client_id));
+        reader.commit()?;
+        if let Some(client_id) = client_id {
+            match (client.as_ref().map(Option::as_deref), client_id) {
+                (Some(Some(known)), Some(client_id)) if equal(known, client_id) => {}
+                (Some(None), None) => {}
+                _ => {
+                    *client = Some(client_id.map(Box::from));
+                    sink.observe(Observation::Client(client_id));
+                }
+            }
         }
         Ok(Self { api, version, correlation_id, tagged, unknown })
     }
 
     /// The tagged fields at the header's end.
     #[inline(always)]
-    fn skip_tags(&self, reader: &mut Reader<'_>) -> Read<()> {
+    fn skip_tags(&self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.tagged { Tags::new().skip(reader) } else { Ok(()) }
     }
 
@@ -395,20 +404,20 @@ impl Header {
     }
 
     /// Whether the frame looks like a known request rather than like a token.
-    fn is_plausible(reader: &mut Reader<'_>) -> Read<bool> {
+    fn is_plausible(reader: &mut Reader<'_, '_>) -> Read<bool> {
         if reader.left() < u64::from(SHORTEST_HEADER) {
             return Ok(false);
         }
-        let api = ApiKey(reader.i16()?);
-        let version = ApiVersion(reader.i16()?);
-        reader.i32()?;
-        if !api.info().is_some_and(|info| info.knows(version)) {
-            return Ok(false);
+        let api = ApiKey(reader.i16());
+        let version = ApiVersion(reader.i16());
+        reader.i32();
+        let known = api.info().is_some_and(|info| info.knows(version));
+        if known {
+            reader.nullable_string(false);
         }
-        match reader.nullable_string(false) {
-            Ok(_) => Ok(true),
-            Err(Halt::Short) => Err(Halt::Short),
-            Err(_) => Ok(false),
+        match reader.failure() {
+            Some(Halt::Short) => Err(Halt::Short),
+            failure => Ok(known && failure.is_none()),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! From the broker to the client: frames, to which request each belongs, and the bodies behind that.
 
 use crate::{
-    ApiInfo, CorrelationId, Direction, LostSync, LostSyncReason, Observation, Sink, Timestamp, Undecoded, UndecodedReason,
+    ApiInfo, CorrelationId, Direction, LostSync, LostSyncReason, Observation, Sink, Timestamp, Undecoded,
+    UndecodedReason,
     body::{Context, ResponseBody, Scratch},
     connection::Shared,
     foreign,
     in_flight::Entry,
-    reader::{Halt, Reader, Tags},
+    reader::{Edge, Halt, Reader, Tags},
     sasl::Next,
     stream::{Gap, Phase, Step, Stream},
 };
@@ -163,11 +164,12 @@ impl Responses {
 
     #[inline(never)]
     fn whole_frame<S: Sink>(&mut self, frame: &[u8], end: u64, shared: &mut Shared, now: Timestamp, sink: &mut S) {
-        let mut reader = Reader::new(frame, 0, usize::MAX);
+        let mut edge = Edge::new(frame.len(), 0);
+        let mut reader = Reader::new(frame, &mut edge);
         let bytes = (frame.len() as u64).wrapping_add(4);
         let previous_last = self.previous_last.replace(now);
-        let Ok(correlation_id) = reader.i32().map(CorrelationId) else { return };
-        reader.commit();
+        // A frame shorter than this was not taken.
+        let correlation_id = CorrelationId(reader.i32());
         let Some(entry) = shared.in_flight.answer(correlation_id, sink) else {
             sink.observe(Observation::Unsolicited { correlation_id, bytes });
             return;
@@ -204,8 +206,8 @@ impl Responses {
         let (first, bytes, end) = (stream.first_byte, stream.frame_bytes, stream.frame_end());
         let step = stream.elements(input, |reader| {
             if *part == Part::Header {
-                let correlation_id = CorrelationId(reader.i32()?);
-                reader.commit();
+                let correlation_id = CorrelationId(reader.i32());
+                reader.commit()?;
                 *part = Part::Body;
                 let Some(entry) = shared.in_flight.answer(correlation_id, sink) else {
                     sink.observe(Observation::Unsolicited { correlation_id, bytes });
@@ -255,10 +257,10 @@ impl Responses {
         let Shared { limits, memory, .. } = shared;
         let step = self.stream.elements(input, |reader| {
             reader.set_limit(limits.collected);
-            let token = reader.bytes(usize::try_from(reader.left()).unwrap_or(usize::MAX))?;
-            reader.commit();
-            memory.sasl.server_token(token, sink);
-            Ok(())
+            reader.collect(|token| {
+                memory.sasl.server_token(token.rest(), sink);
+                Ok(())
+            })
         });
         match step {
             Step::Starved => return step,
@@ -275,8 +277,12 @@ impl Responses {
         let Shared { memory, in_flight, .. } = shared;
         let mut is_message = false;
         let step = self.stream.elements(input, |reader| {
-            is_message = reader.left() >= u64::from(SHORTEST_HEADER) && in_flight.is_next(CorrelationId(reader.i32()?));
-            Ok(())
+            let correlation_id = CorrelationId(reader.i32());
+            is_message = reader.failure().is_none() && in_flight.is_next(correlation_id);
+            match reader.failure() {
+                Some(Halt::Short) => Err(Halt::Short),
+                _ => Ok(()),
+            }
         });
         match step {
             Step::Starved => return step,

@@ -6,7 +6,7 @@ use core::{fmt, mem};
 
 use crate::{
     Timestamp, UndecodedReason,
-    reader::{Halt, Read, Reader},
+    reader::{Edge, Halt, Read, Reader},
 };
 
 /// A carry buffer that has grown beyond this is given back after use, in bytes.
@@ -277,7 +277,11 @@ impl Stream {
 
     /// Reads as many elements as are at hand.
     #[inline(always)]
-    pub(crate) fn elements(&mut self, input: &mut &[u8], mut read: impl FnMut(&mut Reader<'_>) -> Read<()>) -> Step {
+    pub(crate) fn elements(
+        &mut self,
+        input: &mut &[u8],
+        mut read: impl FnMut(&mut Reader<'_, '_>) -> Read<()>,
+    ) -> Step {
         loop {
             let carried = if self.carry.0.is_empty() { None } else { self.carried(input) };
             let at_hand = self.frame_left.min(input.len() as u64);
@@ -285,13 +289,11 @@ impl Stream {
             let (bytes, beyond) = match &carried {
                 Some(carry) => (carry.as_slice(), self.frame_left.saturating_sub(carry.len() as u64)),
                 None if !self.carry.0.is_empty() => return Step::Starved,
-                None => {
-                    (input.get(..at_hand as usize).unwrap_or_default(), self.frame_left.wrapping_sub(at_hand))
-                }
+                None => (input.get(..at_hand as usize).unwrap_or_default(), self.frame_left.wrapping_sub(at_hand)),
             };
-            let mut reader = Reader::new(bytes, beyond, usize::MAX);
-            let outcome = read(&mut reader);
-            let (uncommitted, debt, missing) = (reader.uncommitted(), reader.debt(), reader.missing());
+            let mut edge = Edge::new(bytes.len(), beyond);
+            let outcome = read(&mut Reader::new(bytes, &mut edge));
+            let (uncommitted, debt, missing) = (edge.uncommitted(), edge.debt(), edge.missing());
             // What is not committed is part of what was at hand, and that of the frame.
             let done = bytes.len().wrapping_sub(uncommitted);
             self.frame_left = self.frame_left.wrapping_sub(done as u64);

@@ -79,7 +79,7 @@ impl Topics {
     #[inline]
     pub(crate) fn named(&mut self, direction: Direction, name: &[u8]) -> Topic {
         if let Some(Label::Name(last)) = self.labels.get(self.last as usize)
-            && **last == *name
+            && equal(last, name)
         {
             return Topic::Known(self.last);
         }
@@ -139,6 +139,21 @@ impl Topics {
     }
 }
 
+/// Whether two names are equal. Most are so short that a call to compare memory costs more than comparing.
+#[inline(always)]
+pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    // From 8 to 16 bytes the first and the last 8 are all.
+    match (a.first_chunk::<8>(), a.last_chunk::<8>(), b.first_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_first), Some(a_last), Some(b_first), Some(b_last)) if a.len() <= 16 => {
+            a_first == b_first && a_last == b_last
+        }
+        _ => a == b,
+    }
+}
+
 fn hash(hasher: &DefaultHashBuilder, label: TopicLabel<'_>) -> u64 {
     match label {
         TopicLabel::Name(name) => hasher.hash_one(name),
@@ -162,6 +177,20 @@ mod tests {
         assert_eq!(topics.named(Direction::Request, &[7; 16]), Topic::Known(3), "a name is no id");
         assert_eq!(topics.describe(Topic::Known(2)).label, TopicLabel::Name(b"b"));
         assert_eq!(topics.describe(Topic::Known(1)), TopicRef { index: TopicIndex(1), label: TopicLabel::Id(id) });
+    }
+
+    #[test]
+    fn names_are_equal_byte_by_byte() {
+        for length in 0..40 {
+            let name = std::vec![b'x'; length];
+            assert!(equal(&name, &name));
+            assert!(!equal(&name, &std::vec![b'x'; length + 1]));
+            for at in 0..length {
+                let mut other = name.clone();
+                other[at] = b'y';
+                assert!(!equal(&name, &other), "{length} {at}");
+            }
+        }
     }
 
     #[test]

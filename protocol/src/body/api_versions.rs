@@ -18,34 +18,37 @@ const THROTTLE: i16 = 1;
 pub(crate) struct Request;
 
 impl Request {
-    pub(super) fn walk<S: Sink>(&self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let mut body = reader.body()?;
-        let name = body.string(true)?;
-        let version = body.string(true)?;
-        Tags::default().skip(&mut body)?;
-        reader.finish(&body)?;
+    pub(super) fn walk<S: Sink>(&self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let (name, version) = reader.collect(|body| {
+            let names = (body.string(true), body.string(true));
+            Tags::new().skip(body)?;
+            Ok(names)
+        })?;
         context.sink.observe(Observation::Software { name, version });
         Ok(())
     }
 }
 
 /// A broker that does not know the client's version answers in version 0, with an error.
-pub(super) fn response<S>(version: i16, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-    let mut body = reader.body()?;
-    let error = ErrorCode(body.i16()?);
-    let version = if error == ErrorCode::UNSUPPORTED_VERSION { 0 } else { version };
-    let flexible = version >= NAMED;
-    for _ in 0..body.count(flexible)? {
-        body.fixed::<6>()?;
-        if flexible {
-            Tags::default().skip(&mut body)?;
+pub(super) fn response<S>(version: i16, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+    let (error, throttle_ms) = reader.collect(|body| {
+        let error = ErrorCode(body.i16());
+        let version = if error == ErrorCode::UNSUPPORTED_VERSION { 0 } else { version };
+        let flexible = version >= NAMED;
+        for _ in 0..body.count(flexible) {
+            // Key and range of versions.
+            body.fixed::<6>();
+            body.commit()?;
+            if flexible {
+                Tags::new().skip(body)?;
+            }
         }
-    }
-    let throttle_ms = if version >= THROTTLE { Some(body.i32()?) } else { None };
-    if flexible {
-        Tags::default().skip(&mut body)?;
-    }
-    reader.finish(&body)?;
+        let throttle_ms = if version >= THROTTLE { Some(body.i32()) } else { None };
+        if flexible {
+            Tags::new().skip(body)?;
+        }
+        Ok((error, throttle_ms))
+    })?;
     context.entry.failed(error);
     context.entry.exchange.throttle_ms = throttle_ms;
     Ok(())

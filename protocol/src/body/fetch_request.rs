@@ -73,30 +73,31 @@ impl Fetch {
         }
     }
 
-    /// Works on copies, which the compiler can keep in registers.
     #[inline(never)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let (mut body, mut local) = (*self, *reader);
-        let walked = body.walk_on(&mut local, context);
-        (*self, *reader) = (body, local);
-        walked
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        reader.with_copy(|copy| self.walk_on(copy, context))
     }
 
     /// The same for a body that is at hand as a whole.
     #[inline(never)]
     pub(crate) fn walk_whole<S: Sink>(
         version: i16,
-        reader: &mut Reader<'_>,
+        reader: &mut Reader<'_, '_>,
         context: &mut Context<'_, S>,
     ) -> Read<()> {
-        let mut local = *reader;
-        let walked = Self::new(version).walk_on(&mut local, context);
-        *reader = local;
-        walked
+        let mut body = Self::new(version);
+        // Compiled once for each encoding, without the question which it is.
+        if version >= FLEXIBLE {
+            body.flexible = true;
+            reader.with_copy(|copy| body.walk_on(copy, context))
+        } else {
+            body.flexible = false;
+            reader.with_copy(|copy| body.walk_on(copy, context))
+        }
     }
 
     #[inline(always)]
-    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.state == State::Head {
             self.head(reader, context)?;
             self.state = State::Topic;
@@ -133,15 +134,15 @@ impl Fetch {
         }
         if self.state == State::Rack {
             if self.version >= RACK {
-                reader.nullable_string(self.flexible)?;
-                reader.commit();
+                reader.nullable_string(self.flexible);
+                reader.commit()?;
             }
             self.state = State::TagCount;
         }
         if self.state == State::TagCount {
             if self.flexible {
-                self.tag_count = reader.varint()?;
-                reader.commit();
+                self.tag_count = reader.varint();
+                reader.commit()?;
             }
             self.state = State::Tag;
         }
@@ -156,16 +157,15 @@ impl Fetch {
     }
 
     #[inline(always)]
-    fn head<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let replica_id = if self.version < REPLICA_STATE { Some(reader.i32()?) } else { None };
-        let max_wait_ms = reader.i32()?;
-        let min_bytes = reader.i32()?;
-        let max_bytes = if self.version >= MAX_BYTES { Some(reader.i32()?) } else { None };
-        let read_committed = self.version >= ISOLATION && reader.i8()? == 1;
-        let (session_id, session_epoch) =
-            if self.version >= SESSIONS { (reader.i32()?, reader.i32()?) } else { (0, -1) };
-        self.topics = reader.count(self.flexible)?;
-        reader.commit();
+    fn head<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let replica_id = if self.version < REPLICA_STATE { Some(reader.i32()) } else { None };
+        let max_wait_ms = reader.i32();
+        let min_bytes = reader.i32();
+        let max_bytes = if self.version >= MAX_BYTES { Some(reader.i32()) } else { None };
+        let read_committed = self.version >= ISOLATION && reader.i8() == 1;
+        let (session_id, session_epoch) = if self.version >= SESSIONS { (reader.i32(), reader.i32()) } else { (0, -1) };
+        self.topics = reader.count(self.flexible);
+        reader.commit()?;
         context.entry.read_committed = read_committed;
         context.entry.generation = context.memory.positions.begin(session_id, session_epoch);
         context.entry.exchange.fetch = Some(FetchSummary {
@@ -190,35 +190,36 @@ impl Fetch {
     }
 
     #[inline(always)]
-    fn topic<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn topic<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version >= TOPIC_IDS {
-            let id = TopicId(*reader.fixed::<16>()?);
-            self.partitions = reader.count(self.flexible)?;
+            let id = TopicId(reader.fixed());
+            self.partitions = reader.count(self.flexible);
+            reader.commit()?;
             self.topic = context.memory.topics.with_id(id);
         } else {
-            let name = reader.string(self.flexible)?;
-            self.partitions = reader.count(self.flexible)?;
+            let name = reader.string(self.flexible);
+            self.partitions = reader.count(self.flexible);
+            reader.commit()?;
             self.topic = context.memory.topics.named(Direction::Request, name);
         }
-        reader.commit();
         Ok(())
     }
 
     #[inline(always)]
-    fn partition<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let partition = reader.i32()?;
+    fn partition<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let partition = reader.i32();
         if self.version >= LEADER_EPOCH {
-            reader.i32()?;
+            reader.i32();
         }
-        let fetch_offset = reader.i64()?;
+        let fetch_offset = reader.i64();
         if self.version >= FLEXIBLE {
-            reader.i32()?;
+            reader.i32();
         }
         if self.version >= LOG_START {
-            reader.i64()?;
+            reader.i64();
         }
-        reader.i32()?;
-        reader.commit();
+        reader.i32();
+        reader.commit()?;
         let seq = context.entry.exchange.seq;
         context.memory.positions.asked(seq, self.topic.index(), partition, fetch_offset);
         let topic = context.memory.topics.describe(self.topic);
@@ -228,13 +229,13 @@ impl Fetch {
 
     /// Partitions that are taken out of the session (v7+).
     #[inline(always)]
-    fn forgotten<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn forgotten<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version < SESSIONS {
             return Ok(());
         }
         if self.state == State::Forgotten {
-            self.topics = reader.count(self.flexible)?;
-            reader.commit();
+            self.topics = reader.count(self.flexible);
+            reader.commit()?;
             self.state = State::ForgottenTopic;
         }
         loop {
@@ -246,8 +247,8 @@ impl Fetch {
             }
             if self.state == State::ForgottenPartition {
                 while let Some(left) = self.partitions.checked_sub(1) {
-                    let partition = reader.i32()?;
-                    reader.commit();
+                    let partition = reader.i32();
+                    reader.commit()?;
                     context.memory.positions.forgotten(self.topic.index(), partition);
                     self.partitions = left;
                 }
@@ -258,12 +259,15 @@ impl Fetch {
         }
     }
 
-    fn tag<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let (tag, size) = reader.tag()?;
+    fn tag<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let (tag, size) = (reader.varint(), reader.varint());
         if tag != REPLICA_STATE_TAG || self.version < REPLICA_STATE || size < 4 {
             return reader.skip(u64::from(size));
         }
-        let replica_id = reader.i32()?;
+        let replica_id = reader.i32();
+        if let Some(halt) = reader.failure() {
+            return Err(halt);
+        }
         if let Some(fetch) = &mut context.entry.exchange.fetch {
             fetch.follower = replica_id >= 0;
         }
@@ -271,7 +275,7 @@ impl Fetch {
     }
 
     #[inline(always)]
-    fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn skip_tags(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }
 }

@@ -86,30 +86,31 @@ impl Fetch {
         }
     }
 
-    /// Works on copies, which the compiler can keep in registers.
     #[inline(never)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let (mut body, mut local) = (*self, *reader);
-        let walked = body.walk_on(&mut local, context);
-        (*self, *reader) = (body, local);
-        walked
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        reader.with_copy(|copy| self.walk_on(copy, context))
     }
 
     /// The same for a body that is at hand as a whole.
     #[inline(never)]
     pub(crate) fn walk_whole<S: Sink>(
         version: i16,
-        reader: &mut Reader<'_>,
+        reader: &mut Reader<'_, '_>,
         context: &mut Context<'_, S>,
     ) -> Read<()> {
-        let mut local = *reader;
-        let walked = Self::new(version).walk_on(&mut local, context);
-        *reader = local;
-        walked
+        let mut body = Self::new(version);
+        // Compiled once for each encoding, without the question which it is.
+        if version >= FLEXIBLE {
+            body.flexible = true;
+            reader.with_copy(|copy| body.walk_on(copy, context))
+        } else {
+            body.flexible = false;
+            reader.with_copy(|copy| body.walk_on(copy, context))
+        }
     }
 
     #[inline(always)]
-    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.state == State::Head {
             self.head(reader, context)?;
             self.state = State::Topic;
@@ -146,7 +147,7 @@ impl Fetch {
                         partition: self.partition.index,
                         fetch_offset: self.fetch_offset,
                     };
-                    self.records.walk(&place, reader, context)?;
+                    self.records.walk(place, reader, context)?;
                     self.state = State::PartitionEnd;
                 }
                 self.skip_tags(reader)?;
@@ -159,12 +160,12 @@ impl Fetch {
     }
 
     #[inline(always)]
-    fn head<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let throttle_ms = if self.version >= THROTTLE { Some(reader.i32()?) } else { None };
+    fn head<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let throttle_ms = if self.version >= THROTTLE { Some(reader.i32()) } else { None };
         let (error, session_id) =
-            if self.version >= SESSIONS { (ErrorCode(reader.i16()?), reader.i32()?) } else { (ErrorCode::NONE, 0) };
-        self.topics = reader.count(self.flexible)?;
-        reader.commit();
+            if self.version >= SESSIONS { (ErrorCode(reader.i16()), reader.i32()) } else { (ErrorCode::NONE, 0) };
+        self.topics = reader.count(self.flexible);
+        reader.commit()?;
         context.entry.exchange.throttle_ms = throttle_ms;
         context.entry.failed(error);
         if let Some(fetch) = &mut context.entry.exchange.fetch
@@ -177,36 +178,37 @@ impl Fetch {
     }
 
     #[inline(always)]
-    fn topic<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn topic<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version >= TOPIC_IDS {
-            let id = TopicId(*reader.fixed::<16>()?);
-            self.partitions = reader.count(self.flexible)?;
+            let id = TopicId(reader.fixed());
+            self.partitions = reader.count(self.flexible);
+            reader.commit()?;
             self.topic = context.memory.topics.with_id(id);
         } else {
-            let name = reader.string(self.flexible)?;
-            self.partitions = reader.count(self.flexible)?;
+            let name = reader.string(self.flexible);
+            self.partitions = reader.count(self.flexible);
+            reader.commit()?;
             self.topic = context.memory.topics.named(Direction::Response, name);
         }
-        reader.commit();
         Ok(())
     }
 
     #[inline(always)]
-    fn partition(&mut self, reader: &mut Reader<'_>) -> Read<()> {
-        let index = reader.i32()?;
-        let error = ErrorCode(reader.i16()?);
-        let high_watermark = reader.i64()?;
-        let last_stable_offset = if self.version >= TRANSACTIONS { Some(reader.i64()?) } else { None };
-        let log_start_offset = if self.version >= LOG_START { Some(reader.i64()?) } else { None };
-        self.aborted = if self.version >= TRANSACTIONS { reader.count(self.flexible)? } else { 0 };
-        reader.commit();
+    fn partition(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
+        let index = reader.i32();
+        let error = ErrorCode(reader.i16());
+        let high_watermark = reader.i64();
+        let last_stable_offset = if self.version >= TRANSACTIONS { Some(reader.i64()) } else { None };
+        let log_start_offset = if self.version >= LOG_START { Some(reader.i64()) } else { None };
+        self.aborted = if self.version >= TRANSACTIONS { reader.count(self.flexible) } else { 0 };
+        reader.commit()?;
         self.partition = PartitionHead { index, error, high_watermark, last_stable_offset, log_start_offset };
         Ok(())
     }
 
     /// Skips the aborted transactions.
     #[inline(always)]
-    fn aborted(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn aborted(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if !self.flexible {
             let count = core::mem::take(&mut self.aborted);
             return reader.skip(u64::from(count).saturating_mul(ABORTED_BYTES));
@@ -224,12 +226,12 @@ impl Fetch {
     }
 
     #[inline(always)]
-    fn size<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn size<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version >= READ_REPLICA {
-            reader.i32()?;
+            reader.i32();
         }
-        let bytes = reader.count(self.flexible)?;
-        reader.commit();
+        let bytes = reader.count(self.flexible);
+        reader.commit()?;
         self.records.begin(bytes);
         let PartitionHead { index, error, high_watermark, last_stable_offset, log_start_offset } = self.partition;
         let seq = context.entry.exchange.seq;
@@ -261,7 +263,7 @@ impl Fetch {
     }
 
     #[inline(always)]
-    fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn skip_tags(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }
 }

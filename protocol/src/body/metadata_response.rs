@@ -74,21 +74,17 @@ impl Metadata {
         }
     }
 
-    /// Works on copies, which the compiler can keep in registers.
     #[inline(never)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let (mut body, mut local) = (*self, *reader);
-        let walked = body.walk_on(&mut local, context);
-        (*self, *reader) = (body, local);
-        walked
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        reader.with_copy(|copy| self.walk_on(copy, context))
     }
 
     #[inline(always)]
-    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.state == State::Head {
-            let throttle_ms = if self.version >= THROTTLE { Some(reader.i32()?) } else { None };
-            self.brokers = reader.count(self.flexible)?;
-            reader.commit();
+            let throttle_ms = if self.version >= THROTTLE { Some(reader.i32()) } else { None };
+            self.brokers = reader.count(self.flexible);
+            reader.commit()?;
             context.entry.exchange.throttle_ms = throttle_ms;
             self.state = State::Broker;
         }
@@ -125,10 +121,10 @@ impl Metadata {
         }
         if self.state == State::Error {
             if (OPERATIONS..=CLUSTER_OPERATIONS_END).contains(&self.version) {
-                reader.i32()?;
+                reader.i32();
             }
-            let error = if self.version >= ERROR { ErrorCode(reader.i16()?) } else { ErrorCode::NONE };
-            reader.commit();
+            let error = if self.version >= ERROR { ErrorCode(reader.i16()) } else { ErrorCode::NONE };
+            reader.commit()?;
             context.entry.failed(error);
             self.state = State::End;
         }
@@ -137,7 +133,7 @@ impl Metadata {
 
     /// The partitions of a topic, and what follows them but for tagged fields.
     #[inline(always)]
-    fn partitions<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn partitions<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         while self.state < State::Operations {
             if self.state == State::Partition {
                 let Some(left) = self.partitions.checked_sub(1) else {
@@ -153,66 +149,71 @@ impl Metadata {
         }
         if self.state == State::Operations {
             if self.version >= OPERATIONS {
-                reader.i32()?;
-                reader.commit();
+                reader.i32();
+                reader.commit()?;
             }
             self.state = State::TopicEnd;
         }
         Ok(())
     }
 
-    fn broker<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let id = reader.i32()?;
-        let host = reader.string(self.flexible)?;
-        let port = reader.i32()?;
+    fn broker<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let id = reader.i32();
+        let host = reader.string(self.flexible);
+        let port = reader.i32();
         if self.version >= CONTROLLER {
-            reader.nullable_string(self.flexible)?;
+            reader.nullable_string(self.flexible);
         }
-        reader.commit();
+        reader.commit()?;
         context.sink.observe(Observation::Broker(Broker { seq: context.entry.exchange.seq, id, host, port }));
         Ok(())
     }
 
-    fn cluster<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let cluster_id = if self.version >= CLUSTER_ID { reader.nullable_string(self.flexible)? } else { None };
+    fn cluster<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let cluster_id = if self.version >= CLUSTER_ID { reader.nullable_string(self.flexible) } else { None };
         if self.version >= CONTROLLER {
-            reader.i32()?;
+            reader.i32();
         }
-        self.topics = reader.count(self.flexible)?;
-        reader.commit();
+        self.topics = reader.count(self.flexible);
+        reader.commit()?;
         if let Some(cluster_id) = cluster_id {
             context.sink.observe(Observation::ClusterId(cluster_id));
         }
         Ok(())
     }
 
-    fn topic<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let error = ErrorCode(reader.i16()?);
-        let name = reader.nullable_string(self.flexible)?;
-        let id = if self.version >= TOPIC_IDS { Some(TopicId(*reader.fixed::<16>()?)) } else { None };
+    fn topic<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let error = ErrorCode(reader.i16());
+        let name = reader.nullable_string(self.flexible);
+        let id = if self.version >= TOPIC_IDS { Some(TopicId(reader.fixed::<16>())) } else { None };
         if self.version >= CONTROLLER {
-            reader.i8()?;
+            reader.i8();
         }
-        self.partitions = reader.count(self.flexible)?;
-        reader.commit();
+        self.partitions = reader.count(self.flexible);
+        reader.commit()?;
         self.has_name = name.is_some();
         context.scratch.topic.clear();
         context.scratch.topic.extend_from_slice(name.unwrap_or_default());
         self.id = id;
         context.entry.failed(error);
-        context.sink.observe(Observation::TopicMetadata(TopicMetadata { seq: context.entry.exchange.seq, error, name, id }));
+        context.sink.observe(Observation::TopicMetadata(TopicMetadata {
+            seq: context.entry.exchange.seq,
+            error,
+            name,
+            id,
+        }));
         Ok(())
     }
 
-    fn partition<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let error = ErrorCode(reader.i16()?);
-        let partition = reader.i32()?;
-        let leader = reader.i32()?;
-        let leader_epoch = if self.version >= LEADER_EPOCH { Some(reader.i32()?) } else { None };
-        let replicas = self.node_ids(reader)?;
-        let in_sync = self.node_ids(reader)?;
-        let offline = if self.version >= OFFLINE { self.node_ids(reader)? } else { NodeIds::default() };
-        reader.commit();
+    fn partition<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let error = ErrorCode(reader.i16());
+        let partition = reader.i32();
+        let leader = reader.i32();
+        let leader_epoch = if self.version >= LEADER_EPOCH { Some(reader.i32()) } else { None };
+        let replicas = self.node_ids(reader);
+        let in_sync = self.node_ids(reader);
+        let offline = if self.version >= OFFLINE { self.node_ids(reader) } else { NodeIds::default() };
+        reader.commit()?;
         context.entry.failed(error);
         context.sink.observe(Observation::PartitionMetadata(PartitionMetadata {
             seq: context.entry.exchange.seq,
@@ -229,12 +230,12 @@ impl Metadata {
         Ok(())
     }
 
-    fn node_ids<'a>(&self, reader: &mut Reader<'a>) -> Read<NodeIds<'a>> {
-        let count = reader.count(self.flexible)? as usize;
-        reader.bytes(count.saturating_mul(4)).map(NodeIds)
+    fn node_ids<'a>(&self, reader: &mut Reader<'a, '_>) -> NodeIds<'a> {
+        let count = reader.count(self.flexible) as usize;
+        NodeIds(reader.bytes(count.saturating_mul(4)))
     }
 
-    fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn skip_tags(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }
 }

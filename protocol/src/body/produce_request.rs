@@ -59,30 +59,31 @@ impl Produce {
         }
     }
 
-    /// Works on copies, which the compiler can keep in registers.
     #[inline(never)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let (mut body, mut local) = (*self, *reader);
-        let walked = body.walk_on(&mut local, context);
-        (*self, *reader) = (body, local);
-        walked
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        reader.with_copy(|copy| self.walk_on(copy, context))
     }
 
     /// The same for a body that is at hand as a whole.
     #[inline(never)]
     pub(crate) fn walk_whole<S: Sink>(
         version: i16,
-        reader: &mut Reader<'_>,
+        reader: &mut Reader<'_, '_>,
         context: &mut Context<'_, S>,
     ) -> Read<()> {
-        let mut local = *reader;
-        let walked = Self::new(version, Depth::Full).walk_on(&mut local, context);
-        *reader = local;
-        walked
+        let mut body = Self::new(version, Depth::Full);
+        // Compiled once for each encoding, without the question which it is.
+        if version >= FLEXIBLE {
+            body.flexible = true;
+            reader.with_copy(|copy| body.walk_on(copy, context))
+        } else {
+            body.flexible = false;
+            reader.with_copy(|copy| body.walk_on(copy, context))
+        }
     }
 
     #[inline(always)]
-    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.state == State::Head {
             self.head(reader, context)?;
             self.state = State::Topic;
@@ -111,7 +112,7 @@ impl Produce {
                         partition: self.partition,
                         fetch_offset: None,
                     };
-                    self.records.walk(&place, reader, context)?;
+                    self.records.walk(place, reader, context)?;
                     self.state = State::PartitionEnd;
                 }
                 self.skip_tags(reader)?;
@@ -124,18 +125,17 @@ impl Produce {
     }
 
     #[inline(always)]
-    fn head<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let transactional_id =
-            if self.version >= TRANSACTIONAL { reader.nullable_string(self.flexible)? } else { None };
-        let acks = match reader.i16()? {
+    fn head<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let transactional_id = if self.version >= TRANSACTIONAL { reader.nullable_string(self.flexible) } else { None };
+        let acks = match reader.i16() {
             0 => Acks::None,
             1 => Acks::Leader,
             -1 => Acks::All,
             other => Acks::Other(other),
         };
-        let timeout_ms = reader.i32()?;
-        self.topics = reader.count(self.flexible)?;
-        reader.commit();
+        let timeout_ms = reader.i32();
+        self.topics = reader.count(self.flexible);
+        reader.commit()?;
         context.entry.exchange.acks = Some(acks);
         if self.depth == Depth::Headers {
             return Err(Halt::Enough);
@@ -146,25 +146,26 @@ impl Produce {
     }
 
     #[inline(always)]
-    fn topic<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn topic<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version >= TOPIC_IDS {
-            let id = TopicId(*reader.fixed::<16>()?);
-            self.partitions = reader.count(self.flexible)?;
+            let id = TopicId(reader.fixed());
+            self.partitions = reader.count(self.flexible);
+            reader.commit()?;
             self.topic = context.memory.topics.with_id(id);
         } else {
-            let name = reader.string(self.flexible)?;
-            self.partitions = reader.count(self.flexible)?;
+            let name = reader.string(self.flexible);
+            self.partitions = reader.count(self.flexible);
+            reader.commit()?;
             self.topic = context.memory.topics.named(Direction::Request, name);
         }
-        reader.commit();
         Ok(())
     }
 
     #[inline(always)]
-    fn partition<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        self.partition = reader.i32()?;
-        let bytes = reader.count(self.flexible)?;
-        reader.commit();
+    fn partition<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        self.partition = reader.i32();
+        let bytes = reader.count(self.flexible);
+        reader.commit()?;
         self.records.begin(bytes);
         context.sink.observe(Observation::ProducePartition(ProducePartition {
             seq: context.entry.exchange.seq,
@@ -176,7 +177,7 @@ impl Produce {
     }
 
     #[inline(always)]
-    fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn skip_tags(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }
 }

@@ -63,33 +63,34 @@ impl Produce {
         }
     }
 
-    /// Works on copies, which the compiler can keep in registers.
     #[inline(never)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let (mut body, mut local) = (*self, *reader);
-        let walked = body.walk_on(&mut local, context);
-        (*self, *reader) = (body, local);
-        walked
+    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        reader.with_copy(|copy| self.walk_on(copy, context))
     }
 
     /// The same for a body that is at hand as a whole.
     #[inline(never)]
     pub(crate) fn walk_whole<S: Sink>(
         version: i16,
-        reader: &mut Reader<'_>,
+        reader: &mut Reader<'_, '_>,
         context: &mut Context<'_, S>,
     ) -> Read<()> {
-        let mut local = *reader;
-        let walked = Self::new(version).walk_on(&mut local, context);
-        *reader = local;
-        walked
+        let mut body = Self::new(version);
+        // Compiled once for each encoding, without the question which it is.
+        if version >= FLEXIBLE {
+            body.flexible = true;
+            reader.with_copy(|copy| body.walk_on(copy, context))
+        } else {
+            body.flexible = false;
+            reader.with_copy(|copy| body.walk_on(copy, context))
+        }
     }
 
     #[inline(always)]
-    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn walk_on<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.state == State::Head {
-            self.topics = reader.count(self.flexible)?;
-            reader.commit();
+            self.topics = reader.count(self.flexible);
+            reader.commit()?;
             self.state = State::Topic;
         }
         while self.state < State::Throttle {
@@ -124,8 +125,9 @@ impl Produce {
         }
         if self.state == State::Throttle {
             if self.version >= THROTTLE {
-                context.entry.exchange.throttle_ms = Some(reader.i32()?);
-                reader.commit();
+                let throttle_ms = reader.i32();
+                reader.commit()?;
+                context.entry.exchange.throttle_ms = Some(throttle_ms);
             }
             self.state = State::End;
         }
@@ -133,31 +135,32 @@ impl Produce {
     }
 
     #[inline(always)]
-    fn topic<S>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn topic<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version >= TOPIC_IDS {
-            let id = TopicId(*reader.fixed::<16>()?);
-            self.partitions = reader.count(self.flexible)?;
+            let id = TopicId(reader.fixed());
+            self.partitions = reader.count(self.flexible);
+            reader.commit()?;
             self.topic = context.memory.topics.with_id(id);
         } else {
-            let name = reader.string(self.flexible)?;
-            self.partitions = reader.count(self.flexible)?;
+            let name = reader.string(self.flexible);
+            self.partitions = reader.count(self.flexible);
+            reader.commit()?;
             self.topic = context.memory.topics.named(Direction::Response, name);
         }
-        reader.commit();
         Ok(())
     }
 
     #[inline(always)]
-    fn partition<S: Sink>(&mut self, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
-        let partition = reader.i32()?;
-        let error = ErrorCode(reader.i16()?);
-        let base_offset = reader.i64()?;
+    fn partition<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        let partition = reader.i32();
+        let error = ErrorCode(reader.i16());
+        let base_offset = reader.i64();
         if self.version >= APPEND_TIME {
-            reader.i64()?;
+            reader.i64();
         }
-        let log_start_offset = if self.version >= LOG_START { Some(reader.i64()?) } else { None };
-        self.record_errors = if self.version >= RECORD_ERRORS { reader.count(self.flexible)? } else { 0 };
-        reader.commit();
+        let log_start_offset = if self.version >= LOG_START { Some(reader.i64()) } else { None };
+        self.record_errors = if self.version >= RECORD_ERRORS { reader.count(self.flexible) } else { 0 };
+        reader.commit()?;
         context.entry.failed(error);
         context.sink.observe(Observation::ProduceResult(ProduceResult {
             seq: context.entry.exchange.seq,
@@ -172,7 +175,7 @@ impl Produce {
 
     /// Errors of single records, and the message that sums them up (v8+).
     #[inline(always)]
-    fn record_errors(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn record_errors(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.version < RECORD_ERRORS {
             return Ok(());
         }
@@ -182,19 +185,18 @@ impl Produce {
                 self.state = State::RecordErrors;
             }
             let Some(left) = self.record_errors.checked_sub(1) else { break };
-            reader.i32()?;
-            reader.nullable_string(self.flexible)?;
-            reader.commit();
+            reader.i32();
+            reader.nullable_string(self.flexible);
+            reader.commit()?;
             self.record_errors = left;
             self.state = State::RecordErrorEnd;
         }
-        reader.nullable_string(self.flexible)?;
-        reader.commit();
-        Ok(())
+        reader.nullable_string(self.flexible);
+        reader.commit()
     }
 
     #[inline(always)]
-    fn skip_tags(&mut self, reader: &mut Reader<'_>) -> Read<()> {
+    fn skip_tags(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }
 }

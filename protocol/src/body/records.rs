@@ -71,21 +71,21 @@ impl Records {
     #[inline(always)]
     pub(crate) fn walk<S: Sink>(
         &mut self,
-        place: &Place,
-        reader: &mut Reader<'_>,
+        place: Place,
+        reader: &mut Reader<'_, '_>,
         context: &mut Context<'_, S>,
     ) -> Read<()> {
         if context.scratch.capture.is_some() {
-            let mut copy = *reader;
-            let kept = keep(place, &mut copy, context);
-            *reader = copy;
-            kept?;
+            reader.with_copy(|copy| keep(place, copy, context))?;
         }
         while self.left > 0 {
-            let Some((head, read)) = self.head(place, reader)? else { break };
+            let Some((head, read)) = head(self.left, place.direction, reader)? else {
+                self.left = 0;
+                break;
+            };
             let batch = self.left.min(head.bytes);
             self.left = self.left.wrapping_sub(batch);
-            reader.commit();
+            reader.commit()?;
             let facts = PartitionBatch {
                 seq: context.entry.exchange.seq,
                 topic: context.memory.topics.describe(place.topic),
@@ -100,91 +100,89 @@ impl Records {
             let records = batch.wrapping_sub(read);
             match context.sink.at_batch(&head) {
                 BatchPlan::Skip => reader.skip(records)?,
-                plan => {
-                    let mut copy = *reader;
-                    let kept = capture(&head, plan, records, place, &mut copy, context);
-                    *reader = copy;
-                    kept?;
-                }
+                plan => reader.with_copy(|copy| capture(head, plan, records, place, copy, context))?,
             }
         }
         Ok(())
     }
+}
 
-    /// Reads the next batch's head and says how long it was. `None`: what is left is too short for one, and is skipped.
-    #[inline(always)]
-    fn head(&mut self, place: &Place, reader: &mut Reader<'_>) -> Read<Option<(BatchHead, u64)>> {
-        if self.left >= HEAD_V2 as u64
-            && let Ok(bytes) = reader.peek::<HEAD_V2>()
-            && magic(bytes) == 2
-        {
-            reader.fixed::<HEAD_V2>()?;
-            return self.checked(place, batch_head(bytes)?, HEAD_V2);
-        }
-        let mut copy = *reader;
-        let head = self.rare_head(place, &mut copy);
-        *reader = copy;
-        head
+/// Reads the next batch's head, of `left` bytes that are left, and says how long it was. `None`: what is left is too short
+/// for one, and is skipped.
+#[inline(always)]
+fn head(left: u64, direction: Direction, reader: &mut Reader<'_, '_>) -> Read<Option<(BatchHead, u64)>> {
+    if left >= HEAD_V2 as u64
+        && let Some(bytes) = reader.peek::<HEAD_V2>()
+        && magic(bytes) == 2
+    {
+        reader.fixed::<HEAD_V2>();
+        return checked(batch_head(bytes)?, HEAD_V2, left, direction);
     }
+    reader.with_copy(|copy| rare_head(left, direction, copy))
+}
 
-    #[cold]
-    #[inline(never)]
-    fn rare_head(&mut self, place: &Place, reader: &mut Reader<'_>) -> Read<Option<(BatchHead, u64)>> {
-        if self.left < LEAD as u64 {
-            return self.partial_head(place, reader);
-        }
-        let length = match magic(reader.peek::<LEAD>()?) {
-            0 => HEAD_V0,
-            1 => HEAD_V1,
-            2 => HEAD_V2,
-            _ => return Err(Halt::Malformed),
-        };
-        if self.left < length as u64 {
-            return self.partial_head(place, reader);
-        }
-        let head = match length {
-            HEAD_V0 => message_head(reader.fixed::<HEAD_V0>()?, -1)?,
-            HEAD_V1 => {
-                let bytes = reader.fixed::<HEAD_V1>()?;
-                let mut fields = Reader::new(bytes, 0, HEAD_V1);
-                let lead = fields.fixed::<HEAD_V0>()?;
-                message_head(lead, fields.i64()?)?
-            }
-            _ => batch_head(reader.fixed::<HEAD_V2>()?)?,
-        };
-        self.checked(place, head, length)
+#[cold]
+#[inline(never)]
+fn rare_head(left: u64, direction: Direction, reader: &mut Reader<'_, '_>) -> Read<Option<(BatchHead, u64)>> {
+    if left < LEAD as u64 {
+        return partial_head(left, direction, reader);
     }
-
-    /// A Fetch response may end within a batch; a Produce request may not.
-    #[inline(always)]
-    fn checked(&self, place: &Place, mut head: BatchHead, length: usize) -> Read<Option<(BatchHead, u64)>> {
-        if head.bytes > self.left {
-            if place.direction == Direction::Request {
-                return Err(Halt::Malformed);
-            }
-            head.partial = true;
-        }
-        Ok(Some((head, length as u64)))
+    let Some(lead) = reader.peek::<LEAD>() else { return Err(reader.lacks::<LEAD>()) };
+    let length = match magic(lead) {
+        0 => HEAD_V0,
+        1 => HEAD_V1,
+        2 => HEAD_V2,
+        _ => return Err(Halt::Malformed),
+    };
+    if left < length as u64 {
+        return partial_head(left, direction, reader);
     }
+    let head = match length {
+        HEAD_V2 => match reader.peek() {
+            Some(bytes) => batch_head(bytes)?,
+            None => return Err(reader.lacks::<HEAD_V2>()),
+        },
+        HEAD_V1 => match reader.peek() {
+            Some(bytes) => message_head::<HEAD_V1>(bytes)?,
+            None => return Err(reader.lacks::<HEAD_V1>()),
+        },
+        _ => match reader.peek() {
+            Some(bytes) => message_head::<HEAD_V0>(bytes)?,
+            None => return Err(reader.lacks::<HEAD_V0>()),
+        },
+    };
+    reader.budgeted(length);
+    checked(head, length, left, direction)
+}
 
-    fn partial_head(&mut self, place: &Place, reader: &mut Reader<'_>) -> Read<Option<(BatchHead, u64)>> {
-        if place.direction == Direction::Request {
+/// A Fetch response may end within a batch; a Produce request may not.
+#[inline(always)]
+fn checked(mut head: BatchHead, length: usize, left: u64, direction: Direction) -> Read<Option<(BatchHead, u64)>> {
+    if head.bytes > left {
+        if direction == Direction::Request {
             return Err(Halt::Malformed);
         }
-        reader.skip(self.left)?;
-        self.left = 0;
-        Ok(None)
+        head.partial = true;
     }
+    Ok(Some((head, length as u64)))
+}
+
+fn partial_head(left: u64, direction: Direction, reader: &mut Reader<'_, '_>) -> Read<Option<(BatchHead, u64)>> {
+    if direction == Direction::Request {
+        return Err(Halt::Malformed);
+    }
+    reader.skip(left)?;
+    Ok(None)
 }
 
 /// Keeps of the next `records` bytes what the sink wants, if the budget has room.
 #[inline(never)]
 fn capture<S: Sink>(
-    head: &BatchHead,
+    head: BatchHead,
     plan: BatchPlan,
     records: u64,
-    place: &Place,
-    reader: &mut Reader<'_>,
+    place: Place,
+    reader: &mut Reader<'_, '_>,
     context: &mut Context<'_, S>,
 ) -> Read<()> {
     let (before, bytes) = match plan {
@@ -199,7 +197,7 @@ fn capture<S: Sink>(
     let (wanted, size) = (bytes as u32, bytes as usize);
     if wanted > 0 && context.budget.take(size) {
         let reservation = Reservation { budget: context.budget.clone(), bytes: size };
-        let capture = Capture { head: *head, bytes: wanted, after, _reservation: reservation };
+        let capture = Capture { head, bytes: wanted, after, _reservation: reservation };
         context.scratch.capture = Some(Box::new(capture));
         reader.skip(before)?;
         return keep(place, reader, context);
@@ -212,10 +210,10 @@ fn capture<S: Sink>(
 
 /// Hands over what is to be kept once it is there.
 #[inline(never)]
-fn keep<S: Sink>(place: &Place, reader: &mut Reader<'_>, context: &mut Context<'_, S>) -> Read<()> {
+fn keep<S: Sink>(place: Place, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
     let Some(capture) = &context.scratch.capture else { return Ok(()) };
-    let bytes = reader.budgeted(capture.bytes as usize)?;
-    reader.commit();
+    let bytes = reader.budgeted(capture.bytes as usize);
+    reader.commit()?;
     context.sink.observe(Observation::Captured(Captured {
         seq: context.entry.exchange.seq,
         direction: place.direction,
@@ -229,59 +227,60 @@ fn keep<S: Sink>(place: &Place, reader: &mut Reader<'_>, context: &mut Context<'
 
 /// The byte that tells the format.
 #[inline(always)]
-fn magic<const N: usize>(bytes: &[u8; N]) -> i8 {
-    bytes.get(LEAD.saturating_sub(1)).map_or(-1, |&magic| i8::from_be_bytes([magic]))
+fn magic<const N: usize>(head: &[u8; N]) -> i8 {
+    i8::from_be_bytes(field(head, 16))
+}
+
+/// The field at `at`, which lies within the head: both are constants.
+#[inline(always)]
+fn field<const N: usize, const M: usize>(head: &[u8; N], at: usize) -> [u8; M] {
+    head.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; M])
 }
 
 /// Size of the batch from its length field, which must count at least `shortest` bytes.
 #[inline(always)]
 fn size(length: i32, shortest: u64) -> Read<u64> {
     match u64::try_from(length) {
-        Ok(length) if length >= shortest => Ok(length.saturating_add(UNCOUNTED)),
+        Ok(length) if length >= shortest => Ok(length.wrapping_add(UNCOUNTED)),
         _ => Err(Halt::Malformed),
     }
 }
 
 #[inline(always)]
 fn batch_head(bytes: &[u8; HEAD_V2]) -> Read<BatchHead> {
-    let mut fields = Reader::new(bytes, 0, HEAD_V2);
-    let base_offset = fields.i64()?;
-    let length = fields.i32()?;
-    // Leader epoch and magic, then the CRC.
-    let [.., magic] = *fields.fixed::<5>()?;
-    fields.fixed::<4>()?;
-    let attributes = fields.i16()?;
     let mut head = BatchHead {
-        magic: i8::from_be_bytes([magic]),
-        base_offset,
-        bytes: size(length, SHORTEST_V2)?,
-        attributes,
-        last_offset_delta: fields.i32()?,
-        base_timestamp: fields.i64()?,
-        max_timestamp: fields.i64()?,
-        producer_id: fields.i64()?,
-        producer_epoch: fields.i16()?,
-        base_sequence: fields.i32()?,
-        records: Some(u32::try_from(fields.i32()?).ok().ok_or(Halt::Malformed)?),
+        magic: 2,
+        base_offset: i64::from_be_bytes(field(bytes, 0)),
+        bytes: size(i32::from_be_bytes(field(bytes, 8)), SHORTEST_V2)?,
+        attributes: i16::from_be_bytes(field(bytes, 21)),
+        last_offset_delta: i32::from_be_bytes(field(bytes, 23)),
+        base_timestamp: i64::from_be_bytes(field(bytes, 27)),
+        max_timestamp: i64::from_be_bytes(field(bytes, 35)),
+        producer_id: i64::from_be_bytes(field(bytes, 43)),
+        producer_epoch: i16::from_be_bytes(field(bytes, 51)),
+        base_sequence: i32::from_be_bytes(field(bytes, 53)),
+        records: u32::try_from(i32::from_be_bytes(field(bytes, 57))).ok(),
         partial: false,
     };
+    if head.records.is_none() {
+        return Err(Halt::Malformed);
+    }
     if head.has_delete_horizon() {
         head.base_timestamp = -1;
     }
     Ok(head)
 }
 
-fn message_head(bytes: &[u8; HEAD_V0], timestamp: i64) -> Read<BatchHead> {
-    let mut fields = Reader::new(bytes, 0, HEAD_V0);
-    let base_offset = fields.i64()?;
-    let length = fields.i32()?;
-    fields.fixed::<4>()?;
-    let [magic, attributes] = *fields.fixed::<2>()?;
-    let magic = i8::from_be_bytes([magic]);
+fn message_head<const N: usize>(bytes: &[u8; N]) -> Read<BatchHead> {
+    let (magic, [attributes]) = (magic(bytes), field(bytes, 17));
+    let (shortest, timestamp) = match magic {
+        0 => (SHORTEST_V0, -1),
+        _ => (SHORTEST_V1, i64::from_be_bytes(field(bytes, HEAD_V0))),
+    };
     let mut head = BatchHead {
         magic,
-        base_offset,
-        bytes: size(length, if magic == 0 { SHORTEST_V0 } else { SHORTEST_V1 })?,
+        base_offset: i64::from_be_bytes(field(bytes, 0)),
+        bytes: size(i32::from_be_bytes(field(bytes, 8)), shortest)?,
         attributes: i16::from(attributes),
         last_offset_delta: 0,
         base_timestamp: timestamp,
