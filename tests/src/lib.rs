@@ -2,10 +2,12 @@
 #![forbid(unsafe_code)]
 
 pub mod collector;
+pub mod demo;
 pub mod eventually;
 pub mod http;
 pub mod java;
 pub mod kafka;
+pub mod mock;
 pub mod port;
 pub mod process;
 pub mod prometheus;

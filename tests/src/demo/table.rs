@@ -1,0 +1,119 @@
+//! What people see: rows of clients, what the collector has, what the clients say themselves.
+
+use std::collections::BTreeMap;
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+
+use super::check::Line;
+use crate::{
+    proxy::{Client, Latency},
+    receiver::Receiver,
+};
+
+/// The clients as the proxy sees them. `width` in columns; without one lines are as long as they need to be.
+pub(super) fn clients(clients: &[Client], width: Option<u16>) -> String {
+    let mut table = table(width);
+    table.set_header([
+        "client",
+        "software",
+        "acks",
+        "codec",
+        "batch",
+        "records/s",
+        "MB/s",
+        "p50 ms",
+        "p99 ms",
+        "fetch wait",
+        "errors",
+    ]);
+    for client in clients {
+        // A client that does both has a line for each in `latency`.
+        let latency = |of: fn(&Latency) -> f64| {
+            let known = [client.produce_ms, client.fetch_ms];
+            let known = known.iter().flatten().filter(|latency| latency.count > 0);
+            known.map(|latency| format!("{:.1}", of(latency))).collect::<Vec<_>>().join("\n")
+        };
+        table.add_row([
+            Cell::new(&client.client_id),
+            Cell::new(client.software.as_deref().unwrap_or("-")),
+            Cell::new(names(&client.acks)),
+            Cell::new(names(&client.codecs)),
+            right(batch(client)),
+            right(format!("{:.0}", client.records_per_s)),
+            right(format!("{:.3}", client.bytes_per_s / 1e6)),
+            right(latency(|latency| latency.p50)),
+            right(latency(|latency| latency.p99)),
+            Cell::new(shares(&client.fetch_wait)),
+            Cell::new(counts(&client.errors)),
+        ]);
+    }
+    table.to_string()
+}
+
+/// What arrived at the receiver.
+pub(super) fn collector(receiver: &Receiver, width: Option<u16>) -> String {
+    let mut table = table(width);
+    table.set_header(["metric", "unit", "series", "total"]);
+    for (name, (unit, series)) in receiver.metrics() {
+        let total = match (receiver.histogram(&name, &[]), receiver.sum(&name, &[])) {
+            (Some(histogram), _) => format!("{} values, mean {:.4}", histogram.count, histogram.mean()),
+            (None, Some(sum)) => format!("{sum}"),
+            (None, None) => "-".into(),
+        };
+        table.add_row([Cell::new(name), Cell::new(unit), right(series), right(total)]);
+    }
+    table.to_string()
+}
+
+/// The clients' own counts beside the proxy's.
+pub(super) fn check(lines: &[Line], width: Option<u16>) -> String {
+    let mut table = table(width);
+    table.set_header(["client", "records by its own count", "records the proxy saw", ""]);
+    for line in lines {
+        let verdict = if line.agrees() { "equal" } else { "DIFFERENT" };
+        table.add_row([Cell::new(line.client_id), right(line.said), right(line.seen), Cell::new(verdict)]);
+    }
+    table.to_string()
+}
+
+fn table(width: Option<u16>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    table
+}
+
+fn right(text: impl ToString) -> Cell {
+    Cell::new(text.to_string()).set_alignment(CellAlignment::Right)
+}
+
+fn batch(client: &Client) -> String {
+    match (client.batch_bytes_mean, client.batch_records_mean) {
+        (Some(bytes), Some(records)) => format!("{bytes:.0} B, {records:.1} rec."),
+        (Some(bytes), None) => format!("{bytes:.0} B"),
+        (None, _) => "-".into(),
+    }
+}
+
+fn names(counts: &BTreeMap<String, u64>) -> String {
+    if counts.is_empty() { "-".into() } else { counts.keys().cloned().collect::<Vec<_>>().join(" ") }
+}
+
+fn counts(counts: &BTreeMap<String, u64>) -> String {
+    if counts.is_empty() {
+        return "-".into();
+    }
+    counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join("\n")
+}
+
+/// `served 40% waited 60%`.
+fn shares(counts: &BTreeMap<String, u64>) -> String {
+    let total: u64 = counts.values().sum();
+    if total == 0 {
+        return "-".into();
+    }
+    let share = |(name, count): (&String, &u64)| format!("{name} {:.0}%", *count as f64 * 100.0 / total as f64);
+    counts.iter().map(share).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,161 @@
+//! Where the demo shows itself: a live table on a terminal, plain tables otherwise, JSON for machines. Progress goes to
+//! standard error, always.
+
+use std::{
+    io::{IsTerminal, Write, stderr, stdout},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use crossterm::{
+    cursor, queue,
+    terminal::{self, Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen},
+};
+use serde_json::Value;
+
+use super::{Received, check::Line, clients::PLANS, table};
+use crate::{proxy::Client, receiver::Receiver};
+
+/// How the demo is shown.
+#[derive(Debug)]
+pub(super) struct View {
+    mode: Mode,
+    on_screen: std::cell::Cell<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Live,
+    Plain,
+    Json,
+}
+
+impl View {
+    pub(super) fn new(json: bool) -> Self {
+        let mode = match (json, stdout().is_terminal()) {
+            (true, _) => Mode::Json,
+            (false, true) => Mode::Live,
+            (false, false) => Mode::Plain,
+        };
+        Self { mode, on_screen: false.into() }
+    }
+
+    /// How often [`View::show`] makes sense.
+    pub(super) fn interval(&self) -> Duration {
+        match self.mode {
+            Mode::Live => Duration::from_secs(1),
+            Mode::Plain | Mode::Json => Duration::from_secs(5),
+        }
+    }
+
+    /// One line for people.
+    pub(super) fn say(&self, what: &str) {
+        _ = writeln!(stderr(), "{what}");
+    }
+
+    /// Does something that may take a while, and says so.
+    pub(super) fn step<T>(&self, what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        _ = write!(stderr(), "{what} ... ");
+        _ = stderr().flush();
+        let result = work();
+        let end = if result.is_ok() { "ready" } else { "failed" };
+        _ = writeln!(stderr(), "{end} after {:.1} s", started.elapsed().as_secs_f64());
+        result
+    }
+
+    /// The state of the moment.
+    pub(super) fn show(&self, age: Duration, clients: &[Client], received: Received, hints: &[String]) {
+        let clients = &sorted(clients);
+        let status = format!("{} s, the collector received {received}", age.as_secs());
+        match self.mode {
+            Mode::Live => {
+                let width = terminal::size().map_or(120, |(columns, _)| columns);
+                let mut text =
+                    format!("kafkascope demo   {status}   Ctrl-C ends\n\n{}\n\n", table::clients(clients, Some(width)));
+                for plan in PLANS {
+                    text += &format!("{:<16} {}\n", plan.client_id, plan.about);
+                }
+                text += &format!("\nTry in another terminal:\n  {}\n", hints.join("\n  "));
+                self.draw(&text);
+            }
+            Mode::Plain => _ = writeln!(stdout(), "{status}\n{}\n", table::clients(clients, None)),
+            Mode::Json => {
+                let records: f64 = clients.iter().map(|client| client.records_per_s).sum();
+                self.say(&format!("{status}: {} clients, {records:.0} records/s", clients.len()));
+            }
+        }
+    }
+
+    /// What stands at the end.
+    pub(super) fn end(
+        &self,
+        clients: &[Client],
+        receiver: Option<&Receiver>,
+        received: Received,
+        lines: &[Line],
+        hints: &[String],
+    ) -> Result<()> {
+        let width = (self.mode == Mode::Live).then(|| terminal::size().map_or(120, |(columns, _)| columns));
+        let mut out = stdout();
+        writeln!(out, "\nWhat the proxy saw:\n{}", table::clients(&sorted(clients), width))?;
+        writeln!(out, "\nWhat the collector received: {received}")?;
+        if let Some(receiver) = receiver {
+            writeln!(out, "{}", table::collector(receiver, width))?;
+            for violation in receiver.violations() {
+                writeln!(out, "against the OTLP data model: {violation}")?;
+            }
+        }
+        writeln!(out, "\nWhether all of it passed through the proxy:\n{}", table::check(lines, width))?;
+        writeln!(
+            out,
+            "\nTry next, while a demo without --seconds runs in another terminal:\n  {}",
+            hints.join("\n  ")
+        )?;
+        writeln!(out, "or, against your own cluster:\n  cargo xtask demo --bootstrap HOST:PORT")?;
+        Ok(())
+    }
+
+    pub(super) fn json(&self, state: &Value) -> Result<()> {
+        writeln!(stdout(), "{state:#}")?;
+        Ok(())
+    }
+
+    /// Gives the terminal back.
+    pub(super) fn close(&self) {
+        if self.on_screen.take() {
+            let mut out = stdout();
+            _ = queue!(out, LeaveAlternateScreen, cursor::Show);
+            _ = out.flush();
+        }
+    }
+
+    fn draw(&self, text: &str) {
+        let mut out = stdout();
+        if !self.on_screen.replace(true) {
+            _ = queue!(out, EnterAlternateScreen, cursor::Hide);
+        }
+        _ = queue!(out, cursor::MoveTo(0, 0));
+        for line in text.lines() {
+            _ = write!(out, "{line}");
+            _ = queue!(out, Clear(ClearType::UntilNewLine));
+            _ = write!(out, "\r\n");
+        }
+        _ = queue!(out, Clear(ClearType::FromCursorDown));
+        _ = out.flush();
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The demo's own clients first, in their order.
+fn sorted(clients: &[Client]) -> Vec<Client> {
+    let mut clients = clients.to_vec();
+    let place = |client: &Client| PLANS.iter().position(|plan| plan.client_id == client.client_id);
+    clients.sort_by_key(|client| place(client).unwrap_or(PLANS.len()));
+    clients
+}
