@@ -6,9 +6,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use kafkascope_telemetry::{RefusalReason, Registry};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketType, bind, listen, socket_with, sockopt};
 use rustix::net::{SocketFlags, acceptfrom_with};
@@ -16,11 +16,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use crate::config::{Host, ListenAddress, Route};
+use crate::config::{Host, ListenAddress};
 use crate::forward::reset_on_close;
+use crate::lane::Lane;
 use crate::live::{Live, Place};
 use crate::rate_limit::RateLimit;
-use crate::worker::{Command, Counts};
+use crate::worker::Command;
 
 /// Connections that the kernel completes and keeps until they are accepted; it may allow fewer (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
@@ -33,7 +34,7 @@ const BREATH: Duration = Duration::from_millis(100);
 pub(crate) struct Accepted {
     pub(crate) socket: OwnedFd,
     pub(crate) peer: SocketAddr,
-    pub(crate) route: Arc<Route>,
+    pub(crate) lane: Arc<Lane>,
     pub(crate) place: Place,
 }
 
@@ -68,12 +69,12 @@ fn bound(address: SocketAddr) -> Result<TcpListener, Errno> {
 pub(crate) struct Acceptor {
     pub(crate) live: Arc<Live>,
     pub(crate) workers: Vec<mpsc::UnboundedSender<Command>>,
-    pub(crate) counts: Arc<Counts>,
+    pub(crate) registry: Arc<Registry>,
 }
 
 impl Acceptor {
     /// Accepts until dropped. Never gives up: whatever the system lacks may come back.
-    pub(crate) async fn run(self, listener: AsyncFd<TcpListener>, route: Arc<Route>) {
+    pub(crate) async fn run(self, listener: AsyncFd<TcpListener>, lane: Arc<Lane>) {
         let (over_limit, no_descriptor) = (RateLimit::default(), RateLimit::default());
         loop {
             let accepted = match listener.readable().await {
@@ -85,10 +86,10 @@ impl Acceptor {
             };
             match accepted {
                 Ok((socket, peer)) => match self.live.take_place() {
-                    Some(place) => self.hand_over(Accepted { socket, peer, route: Arc::clone(&route), place }),
+                    Some(place) => self.hand_over(Accepted { socket, peer, lane: Arc::clone(&lane), place }),
                     None => {
                         reset_on_close(&socket);
-                        self.counts.over_limit.fetch_add(1, Ordering::Relaxed);
+                        self.registry.refused(&lane.broker, RefusalReason::MaxConnections);
                         if let Some(suppressed) = over_limit.pass() {
                             let limit = self.live.limit();
                             warn!(%peer, limit, suppressed, "connection closed: as many live as --max-connections allows");
@@ -98,9 +99,9 @@ impl Acceptor {
                 // The client is gone already.
                 Err(error) if is_of_connection(&error) => debug!(%error, "connection lost before it was accepted"),
                 Err(error) => {
-                    self.counts.accept_failed.fetch_add(1, Ordering::Relaxed);
+                    self.registry.refused(&lane.broker, RefusalReason::OutOfDescriptors);
                     if let Some(suppressed) = no_descriptor.pass() {
-                        warn!(%error, listen = %route.listen, suppressed, "cannot accept connections now");
+                        warn!(%error, listen = %lane.route.listen, suppressed, "cannot accept connections now");
                     }
                     tokio::time::sleep(BREATH).await;
                 }

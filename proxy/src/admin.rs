@@ -1,17 +1,28 @@
-//! The admin server: health, readiness.
+//! The admin thread: health, readiness, metrics and clients over HTTP, the exporter, and the pulse that keeps totals
+//! up to date.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
+use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header::CONTENT_TYPE};
+use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Json, Router};
+use kafkascope_telemetry::{clients, prometheus};
 use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
+
+use crate::rounds::Rounds;
+
+/// Rates are sampled so often; also the age of what `/api/clients` shows.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Whether clients should be sent here.
 #[derive(Debug, Clone, Default)]
@@ -23,47 +34,63 @@ impl Readiness {
     }
 }
 
-/// The admin server's thread. It ends when this is dropped.
+/// The admin thread.
 #[derive(Debug)]
 pub(crate) struct Admin {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// Asks it to end, and says how long the last flush may take.
+    pub(crate) stop: oneshot::Sender<Duration>,
+    /// Completes when it has ended.
+    pub(crate) ended: oneshot::Receiver<()>,
 }
 
-/// Serves on a thread of its own, so that neither a worker nor the acceptor ever waits for it.
-pub(crate) fn start(listener: TcpListener, readiness: Readiness) -> io::Result<Admin> {
-    info!(listen = %listener.local_addr()?, "admin server open");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = {
-        let _context = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
+/// Starts it: a thread of its own, so that neither a worker nor the acceptor ever waits for a scrape.
+pub(crate) fn start(listener: Option<TcpListener>, readiness: Readiness, rounds: Rounds) -> io::Result<Admin> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?;
+    let listener = match listener {
+        Some(listener) => {
+            info!(listen = %listener.local_addr()?, "admin server open");
+            let _context = runtime.enter();
+            Some(tokio::net::TcpListener::from_std(listener)?)
+        }
+        None => None,
     };
-    let thread = Builder::new().name("admin".to_owned()).spawn(move || {
-        let served = runtime.block_on(async {
-            tokio::select! {
-                served = axum::serve(listener, routes(readiness)) => served,
-                _ = stopped => Ok(()),
+    let (stop, stopped) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    Builder::new().name("admin".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            tokio::spawn(pulse(rounds.clone()));
+            if let Some(listener) = listener {
+                tokio::spawn(serve(listener, readiness, rounds));
             }
+            _ = stopped.await;
         });
-        if let Err(error) = served {
-            warn!(%error, "admin server ended");
-        }
+        // A scraper that does not read must not hold up the end.
+        runtime.shutdown_background();
+        // Nobody waits any more when the process was told twice to stop.
+        _ = end.send(());
     })?;
-    Ok(Admin { stop: Some(stop), thread: Some(thread) })
+    Ok(Admin { stop, ended })
 }
 
-impl Drop for Admin {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            warn!("the admin server ended by a panic");
-        }
+async fn pulse(rounds: Rounds) -> Infallible {
+    let mut ticks = interval(PULSE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        rounds.collect_and_settle().await;
     }
 }
 
-fn routes(readiness: Readiness) -> Router {
-    Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(ready)).with_state(readiness)
+async fn serve(listener: tokio::net::TcpListener, readiness: Readiness, rounds: Rounds) {
+    let routes = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready).with_state(readiness))
+        .route("/metrics", get(metrics))
+        .route("/api/clients", get(client_rows))
+        .with_state(rounds);
+    if let Err(error) = axum::serve(listener, routes).await {
+        warn!(%error, "admin server ended");
+    }
 }
 
 async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
@@ -72,4 +99,14 @@ async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str)
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
     }
+}
+
+async fn metrics(State(rounds): State<Rounds>) -> impl IntoResponse {
+    let now = rounds.collect().await;
+    ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], prometheus::render(&rounds.registry.snapshot(now)))
+}
+
+async fn client_rows(State(rounds): State<Rounds>) -> impl IntoResponse {
+    let now = rounds.collect().await;
+    Json(clients::view(&rounds.registry, now))
 }

@@ -12,11 +12,14 @@ mod admin;
 mod config;
 mod connection;
 mod descriptors;
+mod lane;
 mod live;
+mod observer;
 mod proxy;
 mod rate_limit;
+mod rounds;
 mod upstream;
 mod worker;
 
 pub use config::{Config, ConfigError, Host, ListenAddress, Observe, Route, UpstreamAddress};
-pub use proxy::{Proxy, StartError};
+pub use proxy::{Ended, Proxy, StartError};

@@ -5,13 +5,16 @@ use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use kafkascope_proxy::{Config, ConfigError, Proxy, StartError};
+use kafkascope_proxy::{Config, ConfigError, Ended, Proxy, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Exit statuses of `sysexits.h`.
 const EX_USAGE: u8 = 64;
 const EX_OSERR: u8 = 71;
+
+/// As a shell reports a process that SIGTERM ended: connections were cut.
+const EX_STOPPED: u8 = 143;
 
 fn main() -> ExitCode {
     let config = match Config::load(std::env::args_os()) {
@@ -29,7 +32,8 @@ fn main() -> ExitCode {
     let level = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
     tracing_subscriber::fmt().with_env_filter(level).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
     match run(config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ended::Drained) => ExitCode::SUCCESS,
+        Ok(Ended::AtOnce) => EX_STOPPED.into(),
         Err(error) => {
             eprintln!("kafkascope-proxy: {error}");
             if error.is::<StartError>() { EX_OSERR.into() } else { ExitCode::FAILURE }
@@ -37,7 +41,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+fn run(config: Config) -> anyhow::Result<Ended> {
     let proxy = Proxy::bind(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {

@@ -3,26 +3,34 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use kafkascope_protocol::Timestamp;
+use kafkascope_telemetry::{Dictionary, Registry};
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::acceptor::{Acceptor, listener};
-use crate::admin::{self, Readiness};
-use crate::config::{Config, ListenAddress, Route};
+use crate::admin::{self, Admin, Readiness};
+use crate::config::{Config, ListenAddress};
 use crate::descriptors;
 use crate::forward::Clock;
+use crate::lane::Lane;
 use crate::live::Live;
-use crate::worker::{self, Command, Counts};
+use crate::rounds::Rounds;
+use crate::worker::{self, Command};
+
+/// Of the time for a drain, the share that is kept for the last export, and the most that is.
+const FLUSH_SHARE: u32 = 5;
+const FLUSH_MOST: Duration = Duration::from_secs(5);
 
 /// Everything is bound, nothing is accepted yet.
 #[derive(Debug)]
 pub struct Proxy {
     config: Config,
-    routes: Vec<(Arc<Route>, TcpListener)>,
+    lanes: Vec<(Arc<Lane>, TcpListener)>,
     admin: Option<TcpListener>,
 }
 
@@ -53,10 +61,10 @@ impl Proxy {
         let open = |address: &ListenAddress, key| {
             listener(address).map_err(|source| StartError::Bind { address: address.clone(), key, source })
         };
-        let routes = config.routes.iter().map(|route| Ok((Arc::new(route.clone()), open(&route.listen, "--route")?)));
-        let routes = routes.collect::<Result<_, StartError>>()?;
+        let lanes = config.routes.iter().map(|route| Ok((Lane::new(route.clone()), open(&route.listen, "--route")?)));
+        let lanes = lanes.collect::<Result<_, StartError>>()?;
         let admin = config.admin.as_ref().map(|address| open(address, "--admin")).transpose()?;
-        Ok(Self { config, routes, admin })
+        Ok(Self { config, lanes, admin })
     }
 
     /// Where it listens for clients, in the order of the routes.
@@ -64,7 +72,7 @@ impl Proxy {
     /// # Errors
     /// The system does not say.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.routes.iter().map(|(_, listener)| listener.local_addr()).collect()
+        self.lanes.iter().map(|(_, listener)| listener.local_addr()).collect()
     }
 
     /// Where the admin server listens, if there is one.
@@ -80,36 +88,36 @@ impl Proxy {
     ///
     /// # Errors
     /// The system grants no thread or reactor.
-    pub async fn serve(self, mut stop: impl AsyncFnMut()) -> Result<(), StartError> {
-        let Self { config, routes, admin } = self;
-        let room = descriptors::room_for_connections(config.workers.get());
-        let limit = config.max_connections.map_or(room, usize::from);
-        if limit > room {
-            warn!(limit, room, "--max-connections is more than the limit on open files (ulimit -Hn) has room for");
-        }
-        let counts = Arc::new(Counts::default());
+    pub async fn serve(self, mut stop: impl AsyncFnMut()) -> Result<Ended, StartError> {
+        let Self { config, lanes, admin } = self;
         let clock = Clock::start();
+        let dictionary = Dictionary::new(config.telemetry.clone());
+        let registry = Registry::new(Arc::clone(&dictionary), config.resource.clone(), Timestamp(clock.now().0));
         let workers = (0..config.workers.get())
-            .map(|number| worker::start(number, clock, config.connect_timeout, Arc::clone(&counts)))
+            .map(|number| worker::start(number, clock, config.connect_timeout, Arc::clone(&dictionary)))
             .collect::<io::Result<Vec<_>>>()?;
-        let live = Live::new(limit, workers.len());
+        let live = Live::new(limit(&config), workers.len());
+        let rounds = Rounds {
+            registry: Arc::clone(&registry),
+            workers: workers.iter().map(|worker| worker.commands.downgrade()).collect(),
+            clock,
+        };
         let readiness = Readiness::default();
-        let admin = admin.map(|listener| admin::start(listener, readiness.clone())).transpose()?;
-
+        let admin = admin::start(admin, readiness.clone(), rounds)?;
         let acceptor = Acceptor {
             live: Arc::clone(&live),
             workers: workers.iter().map(|worker| worker.commands.clone()).collect(),
-            counts: Arc::clone(&counts),
+            registry: Arc::clone(&registry),
         };
         let mut accepting = JoinSet::new();
-        for (route, listener) in routes {
-            info!(listen = %listener.local_addr()?, upstream = %route.upstream, observe = ?route.observe, "route open");
+        for (lane, listener) in lanes {
+            info!(listen = %listener.local_addr()?, upstream = %lane.route.upstream, observe = ?lane.route.observe, "route open");
             #[expect(
                 deprecated,
                 reason = "its unsafe successor wants a promise that std's listener keeps: the descriptor stays open"
             )]
             let listener = AsyncFd::new(listener)?;
-            accepting.spawn(acceptor.clone().run(listener, route));
+            accepting.spawn(acceptor.clone().run(listener, lane));
         }
         drop(acceptor);
         readiness.set(true);
@@ -117,28 +125,62 @@ impl Proxy {
         stop().await;
         readiness.set(false);
         accepting.shutdown().await;
-        info!(connections = live.count(), timeout = ?config.drain_timeout, "draining");
-        for worker in &workers {
-            // One that is gone has no connections.
-            _ = worker.commands.send(Command::Drain);
-        }
         tokio::select! {
-            drained = timeout(config.drain_timeout, live.none_left()) => if drained.is_err() {
-                warn!(connections = live.count(), "drain timed out: the remaining connections are cut");
-            },
+            () = drain(config.drain_timeout, &live, workers, &registry, admin) => Ok(Ended::Drained),
             () = stop() => {
-                warn!(connections = live.count(), "stopped again: ending at once");
-                return Ok(());
+                warn!(connections = live.count(), "told again to stop: ending at once");
+                Ok(Ended::AtOnce)
             }
         }
-        for worker in workers {
-            drop(worker.commands);
-            if worker.thread.join().is_err() {
-                warn!("a worker ended by a panic");
-            }
-        }
-        drop(admin);
-        info!(discarded = counts.discarded.load(Ordering::Relaxed), "ended");
-        Ok(())
     }
+}
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By a drain, within its time.
+    Drained,
+    /// By being told a second time.
+    AtOnce,
+}
+
+/// Connections that may live at once.
+fn limit(config: &Config) -> usize {
+    let room = descriptors::room_for_connections(config.workers.get());
+    match config.max_connections.map(usize::from) {
+        Some(limit) => {
+            if limit > room {
+                warn!(limit, room, "--max-connections is more than the limit on open files (ulimit -Hn) has room for");
+            }
+            limit
+        }
+        None => room,
+    }
+}
+
+/// Lets the connections end, cuts those that do not, and lets the exporter have its last word: all in `time`.
+async fn drain(time: Duration, live: &Live, workers: Vec<worker::Handle>, registry: &Registry, admin: Admin) {
+    let deadline = Instant::now() + time;
+    info!(connections = live.count(), timeout = ?time, "draining");
+    for worker in &workers {
+        // One that is gone has no connections.
+        _ = worker.commands.send(Command::Drain);
+    }
+    if timeout_at(deadline - (time / FLUSH_SHARE).min(FLUSH_MOST), live.none_left()).await.is_err() {
+        warn!(connections = live.count(), "drain timed out: the remaining connections are cut");
+    }
+    for worker in workers {
+        drop(worker.commands);
+        match worker.thread.join() {
+            Ok(delta) => registry.absorb(delta),
+            Err(_panic) => warn!("a worker ended by a panic; what it counted last is lost"),
+        }
+    }
+    // An admin thread that panicked has ended, too.
+    if admin.stop.send(deadline.saturating_duration_since(Instant::now())).is_ok()
+        && timeout_at(deadline, admin.ended).await.is_err()
+    {
+        warn!("the last export timed out");
+    }
+    info!("drained");
 }

@@ -1,16 +1,17 @@
-//! A worker: one thread, one runtime, and everything that its connections share.
+//! A worker: one thread, one runtime, one telemetry shard, and everything else that its connections share.
 //!
 //! A connection spends its whole life on one worker, so nothing of it needs a lock.
 
-use std::future::Future;
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use kafkascope_protocol::{CaptureBudget, Timestamp};
+use kafkascope_telemetry::{Delta, Dictionary, Shard};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::acceptor::Accepted;
@@ -23,42 +24,45 @@ use crate::rate_limit::RateLimit;
 pub(crate) enum Command {
     /// Forward this connection.
     Serve(Accepted),
+    /// Answer with what was counted since the last time.
+    Collect(oneshot::Sender<Delta>),
     /// Let every connection end at its next opportunity.
     Drain,
-}
-
-/// Events of the whole process since its start.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    /// Connections closed because as many lived as may.
-    pub(crate) over_limit: AtomicU64,
-    /// Failures to accept.
-    pub(crate) accept_failed: AtomicU64,
-    /// Failures to connect to an upstream.
-    pub(crate) connect_failed: AtomicU64,
-    /// Bytes that clients sent during a drain after their last forwarded message.
-    pub(crate) discarded: AtomicU64,
 }
 
 /// What the connections of a worker share.
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) resources: Resources,
+    pub(crate) shard: RefCell<Shard>,
+    pub(crate) captures: CaptureBudget,
     pub(crate) drain: Drain,
     pub(crate) connect_timeout: Duration,
-    pub(crate) counts: Arc<Counts>,
     pub(crate) connect_failed: RateLimit,
+    pub(crate) lost_sync: RateLimit,
 }
 
-/// A worker's thread. It ends when its sender is dropped, and cuts the connections that still live.
+impl Worker {
+    fn collect(&self) -> Delta {
+        self.shard.borrow_mut().drain(Timestamp(self.resources.clock().now().0))
+    }
+}
+
+/// A worker's thread. It ends when its sender is dropped, cuts the connections that still live, and leaves what it counted
+/// last.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
-    pub(crate) thread: JoinHandle<()>,
+    pub(crate) thread: JoinHandle<Delta>,
 }
 
 /// Starts the worker with this number.
-pub(crate) fn start(number: usize, clock: Clock, connect_timeout: Duration, counts: Arc<Counts>) -> io::Result<Handle> {
+pub(crate) fn start(
+    number: usize,
+    clock: Clock,
+    connect_timeout: Duration,
+    dictionary: Arc<Dictionary>,
+) -> io::Result<Handle> {
     let (commands, receiver) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -69,29 +73,34 @@ pub(crate) fn start(number: usize, clock: Clock, connect_timeout: Duration, coun
     let thread = Builder::new().name(format!("worker-{number}")).spawn(move || {
         let worker = Rc::new(Worker {
             resources: Resources::new(clock, PipePool::default()),
+            shard: RefCell::new(Shard::new(dictionary, Timestamp(clock.now().0))),
+            captures: CaptureBudget::default(),
             drain: Drain::default(),
             connect_timeout,
-            counts,
             connect_failed: RateLimit::default(),
+            lost_sync: RateLimit::default(),
         });
         let connections = LocalSet::new();
-        connections.block_on(&runtime, obey(receiver, worker));
+        connections.block_on(&runtime, obey(receiver, Rc::clone(&worker)));
         drop(connections);
         // A resolver that hangs must not hold up the end.
         runtime.shutdown_background();
+        worker.collect()
     })?;
     Ok(Handle { commands, thread })
 }
 
-fn obey(mut commands: mpsc::UnboundedReceiver<Command>, worker: Rc<Worker>) -> impl Future<Output = ()> {
-    async move {
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::Serve(accepted) => {
-                    spawn_local(connection::serve(accepted, Rc::clone(&worker)));
-                }
-                Command::Drain => worker.drain.begin(),
+async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, worker: Rc<Worker>) {
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Serve(accepted) => {
+                spawn_local(connection::serve(accepted, Rc::clone(&worker)));
             }
+            Command::Collect(answer) => {
+                // A round is never given up half-way, unless the process is told twice to stop.
+                _ = answer.send(worker.collect());
+            }
+            Command::Drain => worker.drain.begin(),
         }
     }
 }

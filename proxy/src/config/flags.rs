@@ -47,6 +47,26 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_DRAIN_TIMEOUT", value_name = "DURATION")]
     pub(super) drain_timeout: Option<Value>,
 
+    /// What a client is: id+address or id, which folds all addresses that use an id [default: id+address].
+    #[arg(long, env = "KAFKASCOPE_CLIENT_KEY", value_name = "KEY")]
+    pub(super) client_key: Option<Value>,
+
+    /// Clients that are told apart; later ones are counted together as "other" [default: 2000].
+    #[arg(long, env = "KAFKASCOPE_MAX_CLIENTS", value_name = "N")]
+    pub(super) max_clients: Option<Value>,
+
+    /// Topics that are told apart [default: 2000].
+    #[arg(long, env = "KAFKASCOPE_MAX_TOPICS", value_name = "N")]
+    pub(super) max_topics: Option<Value>,
+
+    /// Series of all metrics together, about 1 kB each [default: 100000].
+    #[arg(long, env = "KAFKASCOPE_MAX_SERIES", value_name = "N")]
+    pub(super) max_series: Option<Value>,
+
+    /// A series that has not changed for so long is forgotten [default: 10m].
+    #[arg(long, env = "KAFKASCOPE_EXPIRY", value_name = "DURATION")]
+    pub(super) expiry: Option<Value>,
+
     /// A TOML file with settings by their long names, e.g. route = ["127.0.0.1:19092=127.0.0.1:9092"].
     #[arg(long, env = "KAFKASCOPE_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -64,7 +84,7 @@ Examples:
   Forward only, decode nothing:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --observe none
 
-Exit status: 0 after a drain, 64 for a wrong configuration, 71 when an address cannot be bound.
+Exit status: 0 after a drain, 143 when a second signal cut it short, 64 for a wrong configuration, 71 when an address cannot be bound.
 RUST_LOG sets what is logged to standard error, e.g. RUST_LOG=debug.";
 
 impl Flags {
@@ -78,6 +98,11 @@ impl Flags {
             max_connections: self.max_connections.or(other.max_connections),
             connect_timeout: self.connect_timeout.or(other.connect_timeout),
             drain_timeout: self.drain_timeout.or(other.drain_timeout),
+            client_key: self.client_key.or(other.client_key),
+            max_clients: self.max_clients.or(other.max_clients),
+            max_topics: self.max_topics.or(other.max_topics),
+            max_series: self.max_series.or(other.max_series),
+            expiry: self.expiry.or(other.expiry),
             config: self.config.or(other.config),
         }
     }
@@ -91,6 +116,11 @@ impl Flags {
             &mut self.max_connections,
             &mut self.connect_timeout,
             &mut self.drain_timeout,
+            &mut self.client_key,
+            &mut self.max_clients,
+            &mut self.max_topics,
+            &mut self.max_series,
+            &mut self.expiry,
         ];
         for value in single.into_iter().flatten().chain(self.route.iter_mut().flatten()) {
             value.file = Some(file.to_owned());

@@ -7,6 +7,7 @@ mod address;
 mod duration;
 mod flags;
 mod route;
+mod telemetry;
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -34,6 +35,10 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// How long a drain may take before the remaining connections are cut.
     pub drain_timeout: Duration,
+    /// Bounds on what is counted.
+    pub telemetry: kafkascope_telemetry::Settings,
+    /// Who reports, from the `OTEL_*` variables.
+    pub resource: kafkascope_telemetry::Resource,
 }
 
 /// Why there is no configuration.
@@ -68,6 +73,9 @@ pub enum ConfigError {
         /// What is wrong with it, and what would be right.
         problem: String,
     },
+    /// `OTEL_RESOURCE_ATTRIBUTES` is wrong.
+    #[error(transparent)]
+    Resource(#[from] kafkascope_telemetry::InvalidResource),
     /// There is nothing to do.
     #[error("--route: at least one is needed, e.g. --route 127.0.0.1:19092=127.0.0.1:9092")]
     NoRoute,
@@ -102,7 +110,7 @@ fn check(flags: Flags, file: Flags) -> Result<Config, ConfigError> {
     let observe = typed.observe.check("observe", Observe::parse)?.unwrap_or_default();
     let mut routes = Vec::new();
     let mut taken = HashSet::new();
-    for value in typed.route.unwrap_or_default() {
+    for value in typed.route.iter().flatten() {
         let route = value.check("route", |text| Route::parse(text, observe))?;
         if !taken.insert(route.listen.clone()) && route.listen.port() != 0 {
             return value.check("route", |_| Err("listens where another route listens already".to_owned()));
@@ -114,6 +122,8 @@ fn check(flags: Flags, file: Flags) -> Result<Config, ConfigError> {
     }
     Ok(Config {
         routes,
+        telemetry: telemetry::check(&typed)?,
+        resource: telemetry::resource()?,
         admin: typed.admin.check("admin", ListenAddress::parse)?,
         workers: typed.workers.check("workers", count)?.unwrap_or_else(processors),
         max_connections: typed.max_connections.check("max-connections", count)?,

@@ -16,6 +16,10 @@ use super::{Direction, Ending, Peer, READ_BYTES, Resources, Tap};
 /// Shortest opaque run worth splicing, in bytes. Copying wins below: a splice of 64 KiB costs more than its copy.
 const SPLICE_FROM: u64 = 128 << 10;
 
+/// Of a run without a known end nobody knows how much is there to be spliced, so a splice has to move this many bytes for
+/// the next one to be tried: less, and copying is cheaper.
+const BRISK: usize = 64 << 10;
+
 /// The end of a run that is being spliced is spliced down to this many bytes; what is left comes with the next head.
 const SPLICE_DOWN_TO: u64 = 32 << 10;
 
@@ -33,6 +37,8 @@ pub(super) struct Link<'s, T> {
     down: Flow,
     pub(super) tap: &'s mut T,
     pub(super) resources: &'s Resources,
+    /// Whose end of stream was read first.
+    ended_first: Option<Peer>,
     /// Whether upwards reading stops at the next place between two messages.
     pub(super) draining: bool,
 }
@@ -44,6 +50,8 @@ struct Flow {
     opaque: u64,
     /// The current opaque run is being spliced.
     splicing: bool,
+    /// The last move took as much as it could, or much.
+    brisk: bool,
     /// The last head was followed by a long run, so the next one is probably, too.
     long_runs: bool,
     /// Read, and not yet taken by the receiver. Not allocated unless the receiver is slow.
@@ -76,7 +84,10 @@ impl Flow {
     }
 
     fn wants_splice(&self) -> bool {
-        self.opaque > if self.splicing { SPLICE_DOWN_TO } else { SPLICE_FROM }
+        match self.opaque {
+            u64::MAX => self.brisk,
+            run => run > if self.splicing { SPLICE_DOWN_TO } else { SPLICE_FROM },
+        }
     }
 }
 
@@ -94,6 +105,7 @@ impl<'s, T: Tap> Link<'s, T> {
             down: Flow::default(),
             tap,
             resources,
+            ended_first: None,
             draining: false,
         }
     }
@@ -129,7 +141,7 @@ impl<'s, T: Tap> Link<'s, T> {
                 }
             }
             if self.up.stage == Stage::Closed && self.down.stage == Stage::Closed {
-                return Poll::Ready(Ending::Finished);
+                return Poll::Ready(Ending::Finished { first: self.ended_first.unwrap_or(Peer::Client) });
             }
             if up_turn == 0 || down_turn == 0 {
                 cx.waker().wake_by_ref();
@@ -161,6 +173,7 @@ impl<'s, T: Tap> Link<'s, T> {
             Direction::Down => (&mut self.down, upstream, client, Peer::Upstream, Peer::Client),
         };
         let Resources { buffer, pipes, clock, counters } = self.resources;
+        let ended_first = &mut self.ended_first;
         loop {
             while flow.holds_bytes() {
                 if !sink.writable {
@@ -213,6 +226,7 @@ impl<'s, T: Tap> Link<'s, T> {
                             flow.opaque = self.tap.on_opaque(direction, clock.now(), count as u64);
                             flow.splicing = true;
                             flow.long_runs = true;
+                            flow.brisk = count >= BRISK;
                             flow.pipe = Some(pipe);
                             *turn = turn.saturating_sub(count);
                             add(&counters.spliced, count);
@@ -235,6 +249,7 @@ impl<'s, T: Tap> Link<'s, T> {
             let size = at_most(most, size);
             let read = match source.receive(buffer.get_mut(..size).unwrap_or_default()) {
                 Attempt::Done(0) => {
+                    ended_first.get_or_insert(sender);
                     flow.stage = Stage::Ending;
                     continue;
                 }
@@ -245,9 +260,10 @@ impl<'s, T: Tap> Link<'s, T> {
             let bytes = buffer.get(..read).unwrap_or_default();
             flow.opaque = self.tap.on_bytes(direction, clock.now(), bytes);
             flow.splicing = false;
+            flow.brisk = read == size;
             *turn = turn.saturating_sub(read);
             add(&counters.copied, read);
-            if flow.opaque <= SPLICE_FROM {
+            if !flow.wants_splice() {
                 if read < size {
                     // The queue is empty: another read would only say so.
                     source.not_readable();

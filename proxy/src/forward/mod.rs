@@ -78,7 +78,10 @@ pub trait Tap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// Both sides had nothing more to say, and everything was delivered.
-    Finished,
+    Finished {
+        /// Who had nothing more to say first.
+        first: Peer,
+    },
     /// One side reset the connection or vanished; the other one has been told by a reset.
     Reset(Peer),
     /// A drain ended it between two messages.

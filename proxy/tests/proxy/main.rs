@@ -1,0 +1,8 @@
+//! The proxy against fake peers over loopback: what the bytes, the ends and the process must do. No Kafka is needed.
+
+mod configuration;
+mod forwarding;
+mod frames;
+mod process;
+mod rig;
+mod serving;

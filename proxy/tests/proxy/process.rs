@@ -1,0 +1,151 @@
+//! The real binary as a child process.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::spawn;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::rig::DEADLINE;
+
+/// A proxy that runs, and is killed with the test.
+pub(crate) struct Process {
+    child: Child,
+    log: Receiver<String>,
+    seen: Vec<String>,
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) admin: SocketAddr,
+}
+
+/// The binary, without what the test's own environment would tell it.
+pub(crate) fn command() -> Command {
+    clean(Command::new(env!("CARGO_BIN_EXE_kafkascope-proxy")))
+}
+
+/// `command` without the variables that the proxy reads.
+pub(crate) fn clean(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("KAFKASCOPE_") || text.starts_with("OTEL_") || text == "RUST_LOG" {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
+impl Process {
+    /// Starts a proxy with an admin server, a worker and a route from a free port to each upstream (with its options), and waits until it is open.
+    pub(crate) fn start(upstreams: &[&str], arguments: &[&str]) -> Self {
+        let mut command = command();
+        command.args(arguments);
+        Self::run(command, upstreams)
+    }
+
+    pub(crate) fn run(mut command: Command, upstreams: &[&str]) -> Self {
+        command.args(["--admin", "127.0.0.1:0", "--workers", "1"]);
+        for upstream in upstreams {
+            let listen = if upstream.starts_with('[') { "[::1]:0" } else { "127.0.0.1:0" };
+            command.arg("--route").arg(format!("{listen}={upstream}"));
+        }
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (lines, log) = channel();
+        spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
+        let mut process =
+            Self { child, log, seen: Vec::new(), listen: Vec::new(), admin: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        process.admin = process.address("admin server open");
+        process.listen = upstreams.iter().map(|_| process.address("route open")).collect();
+        process
+    }
+
+    fn address(&mut self, event: &str) -> SocketAddr {
+        let line = self.logged(event);
+        let listen = line.split("listen=").nth(1).unwrap();
+        listen.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    /// Waits for a line of the log with this text.
+    pub(crate) fn logged(&mut self, text: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            match self.log.recv_timeout(DEADLINE.saturating_sub(begun.elapsed())) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    panic!("no {text:?} in the log: {:#?}", self.seen)
+                }
+            }
+        }
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.listen[0]).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_write_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < DEADLINE, "the process ends; its log: {:#?}", self.seen);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Processor time used, in clock ticks.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// Status and body of an answer of the admin server.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// Waits until a line of /metrics begins with `name` and ends with `end`, its last labels and value.
+    pub(crate) fn metric_becomes(&self, name: &str, end: &str) {
+        let begun = Instant::now();
+        loop {
+            let (_, metrics) = self.get("/metrics");
+            if metrics.lines().any(|line| line.starts_with(name) && line.ends_with(end)) {
+                return;
+            }
+            assert!(begun.elapsed() < DEADLINE, "{name} becomes {end}:\n{metrics}");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
