@@ -145,12 +145,12 @@ impl InFlight {
 
     /// A request's header was read.
     #[inline]
-    pub(crate) fn begin<S: Sink>(&mut self, entry: Entry, sink: &mut S) {
+    pub(crate) fn begin<S: Sink>(&mut self, entry: Entry, sink: &mut S) -> &mut Entry {
         if self.awaited() >= self.limit {
             self.abandon_oldest(sink);
         }
-        self.requests.push_back(entry);
         self.reading = true;
+        self.requests.push_back_mut(entry)
     }
 
     /// The request that is being read.
@@ -163,13 +163,25 @@ impl InFlight {
     /// `in_vain`: responses are not recognised any more.
     #[inline]
     pub(crate) fn end_request<S: Sink>(&mut self, now: Timestamp, written: u64, in_vain: bool, sink: &mut S) {
-        if !self.reading {
-            return;
+        if let Some(entry) = self.read() {
+            entry.exchange.times.request_last = now;
+            let (end, acks) = (entry.request_end, entry.exchange.acks);
+            self.request_ended(end, acks, now, written, in_vain, sink);
         }
+    }
+
+    /// The same, when the facts are at hand and the entry has the time.
+    #[inline(always)]
+    pub(crate) fn request_ended<S: Sink>(
+        &mut self,
+        end: u64,
+        acks: Option<Acks>,
+        now: Timestamp,
+        written: u64,
+        in_vain: bool,
+        sink: &mut S,
+    ) {
         self.reading = false;
-        let Some(entry) = self.requests.back_mut() else { return };
-        entry.exchange.times.request_last = now;
-        let (end, acks) = (entry.request_end, entry.exchange.acks);
         if in_vain || acks == Some(Acks::None) {
             self.end_without_response(sink);
         }
@@ -231,13 +243,17 @@ impl InFlight {
     /// The last byte of a response was read, and `written` bytes of its direction were written on.
     #[inline]
     pub(crate) fn end_response<S: Sink>(&mut self, now: Timestamp, written: u64, sink: &mut S) {
-        if !self.answering {
-            return;
+        if let Some(entry) = self.answered() {
+            entry.exchange.times.response_last = now;
+            let end = entry.response_end;
+            self.response_ended(end, now, written, sink);
         }
+    }
+
+    /// The same, when the facts are at hand and the entry has the time.
+    #[inline(always)]
+    pub(crate) fn response_ended<S: Sink>(&mut self, end: u64, now: Timestamp, written: u64, sink: &mut S) {
         self.answering = false;
-        let Some(entry) = self.requests.get_mut(self.over) else { return };
-        entry.exchange.times.response_last = now;
-        let end = entry.response_end;
         self.over = self.over.wrapping_add(1);
         if end <= written || self.over > self.limit {
             self.responses_written(end, now, sink);
@@ -354,7 +370,151 @@ impl InFlight {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+    use std::vec;
+
     use super::*;
+    use crate::{ApiKey, ApiVersion, RequestSeq, Times};
+
+    /// What became of which request, and when its bytes were written.
+    #[derive(Default)]
+    struct Ends(Vec<(i32, Outcome, u64, u64)>);
+
+    impl Sink for Ends {
+        fn observe(&mut self, observation: Observation<'_>) {
+            if let Observation::Exchange(exchange) = observation {
+                let Times { request_written, response_written, .. } = exchange.times;
+                self.0.push((exchange.correlation_id.0, exchange.outcome, request_written.0, response_written.0));
+            }
+        }
+    }
+
+    /// Requests of 10 bytes that were read at time 100 x their number.
+    fn send(in_flight: &mut InFlight, ends: &mut Ends, numbers: core::ops::Range<i32>, acks: Option<Acks>) {
+        for number in numbers {
+            let exchange = Exchange {
+                seq: RequestSeq(number as u64),
+                api: ApiKey::PRODUCE,
+                version: ApiVersion(9),
+                correlation_id: CorrelationId(number),
+                outcome: Outcome::Abandoned,
+                request_bytes: 10,
+                response_bytes: 0,
+                times: Times::default(),
+                error: ErrorCode::NONE,
+                throttle_ms: None,
+                acks,
+                fetch: None,
+            };
+            in_flight.begin(Entry::new(exchange, 10 * (number as u64 + 1)), ends);
+            in_flight.end_request(Timestamp(100 * number as u64), 0, false, ends);
+        }
+    }
+
+    fn answer(in_flight: &mut InFlight, ends: &mut Ends, number: i32, end: u64) -> bool {
+        let known = match in_flight.answer(CorrelationId(number), ends) {
+            Some(entry) => {
+                entry.response_end = end;
+                true
+            }
+            None => false,
+        };
+        in_flight.end_response(Timestamp(5_000), 0, ends);
+        known
+    }
+
+    #[test]
+    fn an_exchange_is_told_when_its_response_is_written() {
+        let (mut in_flight, mut ends) = (InFlight::new(10), Ends::default());
+        send(&mut in_flight, &mut ends, 0..3, None);
+        in_flight.requests_written(25, Timestamp(7), &mut ends);
+        assert_eq!(in_flight.awaited(), 3);
+        assert!(answer(&mut in_flight, &mut ends, 0, 50));
+        assert!(answer(&mut in_flight, &mut ends, 1, 60));
+        in_flight.responses_written(49, Timestamp(8), &mut ends);
+        assert_eq!(ends.0, []);
+        in_flight.responses_written(59, Timestamp(9), &mut ends);
+        in_flight.responses_written(60, Timestamp(10), &mut ends);
+        assert_eq!(ends.0, [(0, Outcome::Answered, 7, 9), (1, Outcome::Answered, 7, 10)]);
+        assert_eq!(in_flight.awaited(), 1);
+    }
+
+    #[test]
+    fn a_response_that_overtakes_the_report_of_the_write_takes_the_read_for_it() {
+        let (mut in_flight, mut ends) = (InFlight::new(10), Ends::default());
+        send(&mut in_flight, &mut ends, 3..5, None);
+        assert!(answer(&mut in_flight, &mut ends, 3, 10));
+        in_flight.requests_written(1_000, Timestamp(9_999), &mut ends);
+        assert!(answer(&mut in_flight, &mut ends, 4, 20));
+        in_flight.responses_written(20, Timestamp(10_000), &mut ends);
+        assert_eq!(ends.0, [(3, Outcome::Answered, 300, 10_000), (4, Outcome::Answered, 9_999, 10_000)]);
+    }
+
+    #[test]
+    fn a_later_number_abandons_those_before_and_an_unknown_one_nobody() {
+        let (mut in_flight, mut ends) = (InFlight::new(10), Ends::default());
+        send(&mut in_flight, &mut ends, 0..4, None);
+        assert!(!answer(&mut in_flight, &mut ends, 9, 10));
+        assert_eq!(ends.0, []);
+        assert!(answer(&mut in_flight, &mut ends, 2, 20));
+        in_flight.responses_written(20, Timestamp(1), &mut ends);
+        assert!(!answer(&mut in_flight, &mut ends, 1, 30));
+        in_flight.close(&mut ends);
+        let outcomes: Vec<_> = ends.0.iter().map(|end| (end.0, end.1)).collect();
+        assert_eq!(
+            outcomes,
+            [(0, Outcome::Abandoned), (1, Outcome::Abandoned), (2, Outcome::Answered), (3, Outcome::Abandoned)]
+        );
+    }
+
+    #[test]
+    fn over_the_limit_the_oldest_that_waits_is_abandoned_also_while_another_is_answered() {
+        let (mut in_flight, mut ends) = (InFlight::new(2), Ends::default());
+        send(&mut in_flight, &mut ends, 0..3, None);
+        assert_eq!(ends.0, [(0, Outcome::Abandoned, 0, 0)]);
+        in_flight.requests_written(30, Timestamp(7), &mut ends);
+        assert!(in_flight.answer(CorrelationId(1), &mut ends).is_some());
+        send(&mut in_flight, &mut ends, 3..5, None);
+        assert_eq!(ends.0.last(), Some(&(2, Outcome::Abandoned, 7, 0)));
+        in_flight.requests_written(50, Timestamp(8), &mut ends);
+        in_flight.end_response(Timestamp(9), 0, &mut ends);
+        in_flight.responses_written(0, Timestamp(9), &mut ends);
+        assert!(answer(&mut in_flight, &mut ends, 3, 10));
+        in_flight.responses_written(10, Timestamp(9), &mut ends);
+        assert_eq!(ends.0[2..], [(1, Outcome::Answered, 7, 9), (3, Outcome::Answered, 8, 9)]);
+    }
+
+    #[test]
+    fn an_unanswered_request_ends_when_it_is_written_and_never_waits() {
+        let (mut in_flight, mut ends) = (InFlight::new(2), Ends::default());
+        send(&mut in_flight, &mut ends, 0..1, Some(Acks::All));
+        send(&mut in_flight, &mut ends, 1..5, Some(Acks::None));
+        assert_eq!(in_flight.awaited(), 1);
+        let oldest: Vec<_> = [1, 2].map(|number| (number, Outcome::Unanswered, 100 * number as u64, 0)).into();
+        assert_eq!(ends.0, oldest, "over the limit they are not waited for");
+        in_flight.requests_written(49, Timestamp(600), &mut ends);
+        assert_eq!(ends.0[2..], [(3, Outcome::Unanswered, 600, 0)]);
+        in_flight.close(&mut ends);
+        assert_eq!(ends.0[3..], vec![(0, Outcome::Abandoned, 600, 0), (4, Outcome::Abandoned, 0, 0)]);
+    }
+
+    #[test]
+    fn the_wait_of_a_fetch() {
+        let fetch = |min_bytes, record_bytes| FetchSummary {
+            follower: false,
+            wait: None,
+            min_bytes,
+            record_bytes,
+            session_id: 0,
+            session_epoch: -1,
+        };
+        assert_eq!(wait(&fetch(1, 0), false), FetchWait::Expired);
+        assert_eq!(wait(&fetch(1000, 999), true), FetchWait::Expired);
+        assert_eq!(wait(&fetch(1, 1), true), FetchWait::Waited);
+        assert_eq!(wait(&fetch(1, 1), false), FetchWait::Served);
+        assert_eq!(wait(&fetch(0, 0), true), FetchWait::Served, "it asked for no wait");
+        assert_eq!(wait(&fetch(-1, 0), true), FetchWait::Served);
+    }
 
     #[test]
     fn only_a_session_with_an_id_can_be_closed_by_epoch_minus_one() {

@@ -8,7 +8,7 @@ use crate::{
     body::{Context, RequestBody, Scratch},
     connection::Shared,
     foreign,
-    in_flight::Entry,
+    in_flight::{Entry, InFlight},
     reader::{Edge, Halt, Read, Reader, Tags},
     sasl::Next,
     stream::{Gap, Phase, Step, Stream},
@@ -57,6 +57,10 @@ impl Requests {
     pub(crate) fn read<S: Sink>(&mut self, shared: &mut Shared, now: Timestamp, bytes: &[u8], sink: &mut S) -> u64 {
         let mut input = bytes;
         self.whole_frames(&mut input, shared, now, bytes.len(), sink);
+        if input.is_empty() && self.stream.is_between_frames() {
+            self.stream.saw(bytes.len() as u64);
+            return 0;
+        }
         while !self.stream.pass(&mut input) {
             match self.stream.phase {
                 Phase::Length => {
@@ -171,23 +175,32 @@ impl Requests {
             return;
         };
         let bytes = (frame.len() as u64).wrapping_add(4);
-        header.begin(&mut self.next_seq, bytes, end, now, shared, sink);
-        if let Some(reason) = header.unknown {
-            self.undecoded(reason, shared, sink);
-        } else if let Some(entry) = shared.in_flight.read() {
-            let scratch = &mut self.scratch;
-            let mut context = Context { sink, memory: &mut shared.memory, budget: &shared.budget, entry, scratch };
-            let read = header
-                .skip_tags(&mut reader)
-                .and_then(|()| RequestBody::walk_whole(&mut reader, shared.depth, &shared.limits, &mut context));
-            match read {
-                Ok(()) if reader.left() == 0 => {}
-                Err(Halt::Enough) => {}
-                Err(Halt::TooLarge) => self.undecoded(UndecodedReason::TooLarge, shared, sink),
-                _ => self.undecoded(UndecodedReason::Malformed, shared, sink),
+        let Shared { limits, depth, memory, budget, in_flight, .. } = shared;
+        let entry = header.begin(&mut self.next_seq, bytes, end, now, in_flight, sink);
+        entry.exchange.times.request_last = now;
+        let mut acks = None;
+        let failure = match header.unknown {
+            Some(reason) => Some(reason),
+            None => {
+                let mut context = Context { sink: &mut *sink, memory, budget, entry, scratch: &mut self.scratch };
+                let read = header
+                    .skip_tags(&mut reader)
+                    .and_then(|()| RequestBody::walk_whole(&mut reader, *depth, limits, &mut context));
+                acks = context.entry.exchange.acks;
+                match read {
+                    Ok(()) if reader.left() == 0 => None,
+                    Err(Halt::Enough) => None,
+                    Err(Halt::TooLarge) => Some(UndecodedReason::TooLarge),
+                    _ => Some(UndecodedReason::Malformed),
+                }
             }
+        };
+        if let Some(reason) = failure {
+            self.undecoded(reason, shared, sink);
         }
-        shared.in_flight.end_request(now, self.stream.written(), shared.responses_lost, sink);
+        self.scratch.clear();
+        let written = self.stream.written();
+        shared.in_flight.request_ended(end, acks, now, written, shared.responses_lost, sink);
     }
 
     #[inline]
@@ -206,7 +219,7 @@ impl Requests {
             if *part == Part::Header {
                 // A client id is at most 32 KiB by its own length field: no other limit is needed.
                 let header = Header::read(reader, client, sink)?;
-                header.begin(next_seq, bytes, end, first, shared, sink);
+                header.begin(next_seq, bytes, end, first, &mut shared.in_flight, sink);
                 *part = if header.tagged { Part::HeaderTags } else { Part::Body };
                 unknown = header.unknown;
                 *body = match unknown {
@@ -367,15 +380,15 @@ impl Header {
 
     /// A request begins.
     #[inline(always)]
-    fn begin<S: Sink>(
+    fn begin<'f, S: Sink>(
         &self,
         next_seq: &mut u64,
         request_bytes: u64,
         end: u64,
         request_first: Timestamp,
-        shared: &mut Shared,
+        in_flight: &'f mut InFlight,
         sink: &mut S,
-    ) {
+    ) -> &'f mut Entry {
         let seq = RequestSeq(*next_seq);
         *next_seq = next_seq.wrapping_add(1);
         let exchange = Exchange {
@@ -392,7 +405,7 @@ impl Header {
             acks: None,
             fetch: None,
         };
-        shared.in_flight.begin(Entry::new(exchange, end), sink);
+        let entry = in_flight.begin(Entry::new(exchange, end), sink);
         sink.observe(Observation::RequestHead(RequestHead {
             seq,
             api: self.api,
@@ -401,6 +414,7 @@ impl Header {
             frame_bytes: request_bytes,
             first_byte: request_first,
         }));
+        entry
     }
 
     /// Whether the frame looks like a known request rather than like a token.

@@ -52,6 +52,10 @@ impl Responses {
     pub(crate) fn read<S: Sink>(&mut self, shared: &mut Shared, now: Timestamp, bytes: &[u8], sink: &mut S) -> u64 {
         let mut input = bytes;
         self.whole_frames(&mut input, shared, now, bytes.len(), sink);
+        if input.is_empty() && self.stream.is_between_frames() {
+            self.stream.saw(bytes.len() as u64);
+            return 0;
+        }
         while !self.stream.pass(&mut input) {
             match self.stream.phase {
                 Phase::Length => {
@@ -170,27 +174,35 @@ impl Responses {
         let previous_last = self.previous_last.replace(now);
         // A frame shorter than this was not taken.
         let correlation_id = CorrelationId(reader.i32());
-        let Some(entry) = shared.in_flight.answer(correlation_id, sink) else {
+        let Shared { limits, depth, memory, budget, in_flight, .. } = shared;
+        let Some(entry) = in_flight.answer(correlation_id, sink) else {
             sink.observe(Observation::Unsolicited { correlation_id, bytes });
             return;
         };
-        let Some(info) = begin(entry, bytes, end, now, previous_last) else {
-            shared.in_flight.end_response(now, self.stream.written(), sink);
-            return;
+        entry.exchange.times.response_last = now;
+        let failure = match begin(entry, bytes, end, now, previous_last) {
+            None => None,
+            Some(info) => {
+                let tagged = info.response_header(entry.exchange.version) == 1;
+                let mut context = Context { sink: &mut *sink, memory, budget, entry, scratch: &mut self.scratch };
+                let tags = if tagged { Tags::new().skip(&mut reader) } else { Ok(()) };
+                let read = tags.and_then(|()| ResponseBody::walk_whole(&mut reader, *depth, limits, &mut context));
+                match read {
+                    Ok(()) if reader.left() == 0 => {
+                        context.entry.decoded();
+                        None
+                    }
+                    Err(Halt::Enough) => None,
+                    Err(Halt::TooLarge) => Some(UndecodedReason::TooLarge),
+                    _ => Some(UndecodedReason::Malformed),
+                }
+            }
         };
-        let tagged = info.response_header(entry.exchange.version) == 1;
-        let scratch = &mut self.scratch;
-        let mut context = Context { sink, memory: &mut shared.memory, budget: &shared.budget, entry, scratch };
-        let tags = if tagged { Tags::new().skip(&mut reader) } else { Ok(()) };
-        let read =
-            tags.and_then(|()| ResponseBody::walk_whole(&mut reader, shared.depth, &shared.limits, &mut context));
-        match read {
-            Ok(()) if reader.left() == 0 => context.entry.decoded(),
-            Err(Halt::Enough) => {}
-            Err(Halt::TooLarge) => self.undecoded(UndecodedReason::TooLarge, shared, sink),
-            _ => self.undecoded(UndecodedReason::Malformed, shared, sink),
+        if let Some(reason) = failure {
+            self.undecoded(reason, shared, sink);
         }
-        shared.in_flight.end_response(now, self.stream.written(), sink);
+        self.scratch.clear();
+        shared.in_flight.response_ended(end, now, self.stream.written(), sink);
     }
 
     #[inline]

@@ -394,3 +394,123 @@ impl Stream {
         Gap::Frame
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// A stream within a frame of `length` bytes.
+    fn within(length: u32) -> Stream {
+        let mut stream = Stream::new();
+        stream.begin(length);
+        stream
+    }
+
+    /// Reads pairs of bytes until the frame ends.
+    fn pairs(stream: &mut Stream, input: &mut &[u8], seen: &mut Vec<[u8; 2]>) -> Step {
+        stream.elements(input, |reader| {
+            while reader.left() > 0 {
+                let pair = reader.fixed();
+                reader.commit()?;
+                seen.push(pair);
+            }
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn an_element_that_is_cut_is_read_once_it_is_whole() {
+        let mut stream = within(6);
+        let mut seen = Vec::new();
+        assert_eq!(pairs(&mut stream, &mut &[1, 2, 3][..], &mut seen), Step::Starved);
+        assert_eq!(seen, [[1, 2]]);
+        assert_eq!(stream.rest_of_frame(), Some(3));
+        assert_eq!(pairs(&mut stream, &mut &[][..], &mut seen), Step::Starved);
+        let mut input = &[4, 5, 6, 7][..];
+        assert_eq!(pairs(&mut stream, &mut input, &mut seen), Step::Done);
+        assert_eq!((&seen[..], input), (&[[1, 2], [3, 4], [5, 6]][..], &[7][..]), "not beyond the frame");
+        assert!(!stream.end_body());
+        assert_eq!((stream.phase, stream.rest_of_frame()), (Phase::End, Some(0)));
+    }
+
+    #[test]
+    fn an_element_beyond_the_frames_end_fails_and_the_rest_is_skipped() {
+        for cut in 0..5 {
+            let mut stream = within(5);
+            let mut seen = Vec::new();
+            let frame = [1, 2, 3, 4, 5];
+            let mut step = pairs(&mut stream, &mut &frame[..cut], &mut seen);
+            let mut input = &frame[cut..];
+            while step == Step::Starved {
+                step = pairs(&mut stream, &mut input, &mut seen);
+            }
+            assert_eq!(step, Step::Failed(UndecodedReason::Malformed));
+            assert!(!stream.pass(&mut input));
+            assert_eq!((stream.rest_of_frame(), input), (Some(0), &[][..]), "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_skipped_is_announced_up_to_the_next_byte_that_is_needed() {
+        let mut stream = within(100);
+        let skip = |reader: &mut Reader<'_, '_>| {
+            reader.skip(50)?;
+            reader.i64();
+            reader.commit()
+        };
+        assert_eq!(stream.elements(&mut &[0; 10][..], skip), Step::Starved);
+        assert_eq!(stream.opaque(), 40);
+        assert_eq!(stream.pass_unseen(30), 0);
+        assert_eq!(stream.opaque(), 10);
+        assert_eq!(stream.pass_unseen(15), 5, "beyond the run");
+        assert_eq!(stream.rest_of_frame(), Some(50));
+    }
+
+    #[test]
+    fn a_gap_is_harmless_within_a_skip_costs_a_frame_within_it_and_sync_beyond() {
+        let skipping = || {
+            let mut stream = within(100);
+            assert_eq!(stream.elements(&mut &[][..], |reader| reader.skip(60)), Step::Done);
+            stream
+        };
+        assert_eq!(skipping().gap(60), Gap::Harmless);
+        assert_eq!(skipping().gap(61), Gap::Frame);
+        assert_eq!(skipping().gap(100), Gap::Frame);
+        assert_eq!(skipping().gap(101), Gap::Lost);
+        assert_eq!(Stream::new().gap(1), Gap::Lost);
+        assert_eq!(Stream::new().gap(0), Gap::Harmless);
+
+        let mut stream = within(10);
+        assert_eq!(pairs(&mut stream, &mut &[1][..], &mut Vec::new()), Step::Starved);
+        assert_eq!(stream.gap(9), Gap::Frame, "the byte that is kept counts");
+        assert_eq!((stream.rest_of_frame(), stream.opaque()), (Some(0), 0));
+        let mut stream = within(10);
+        assert_eq!(pairs(&mut stream, &mut &[1][..], &mut Vec::new()), Step::Starved);
+        assert_eq!(stream.gap(10), Gap::Lost);
+    }
+
+    #[test]
+    fn a_length_may_come_in_pieces_and_says_where_its_frame_began() {
+        let mut stream = Stream::new();
+        stream.saw(1_000);
+        assert_eq!(stream.length(&mut &[0][..], 5, Timestamp(1)), None);
+        assert_eq!(stream.rest_of_frame(), Some(3));
+        stream.saw(5);
+        let mut input = &[0, 1, 2, 3][..];
+        assert_eq!(stream.length(&mut input, 4, Timestamp(2)), Some([0, 0, 1, 2]));
+        stream.begin(258);
+        assert_eq!((stream.first_byte, stream.frame_end(), input), (Timestamp(1), 1_004 + 262, &[3][..]));
+    }
+
+    #[test]
+    fn what_is_kept_is_never_printed() {
+        let mut stream = within(100);
+        assert_eq!(stream.elements(&mut &b"secret"[..], |reader| reader.collect(|_| Ok(()))), Step::Starved);
+        let printed = format!("{stream:?}");
+        assert!(printed.contains("carry: 6 bytes"), "{printed}");
+        assert!(!printed.contains("115, 101") && !printed.contains("secret"), "{printed}");
+    }
+}

@@ -296,3 +296,199 @@ fn message_head<const N: usize>(bytes: &[u8; N]) -> Read<BatchHead> {
     }
     Ok(head)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{vec, vec::Vec};
+
+    use super::*;
+    use crate::{CaptureBudget, Connection, Depth, Limits, Outcome, Timestamp};
+
+    /// Batch heads, what was kept, and whether the exchange is over.
+    #[derive(Default)]
+    struct Seen {
+        plan: Option<BatchPlan>,
+        heads: Vec<BatchHead>,
+        kept: Vec<Vec<u8>>,
+        refused: u32,
+        undecoded: u32,
+        answered: bool,
+    }
+
+    impl Sink for Seen {
+        fn observe(&mut self, observation: Observation<'_>) {
+            match observation {
+                Observation::FetchBatch(batch) | Observation::ProduceBatch(batch) => self.heads.push(batch.head),
+                Observation::Captured(captured) => self.kept.push(captured.bytes.to_vec()),
+                Observation::CaptureRefused { .. } => self.refused += 1,
+                Observation::Undecoded(_) => self.undecoded += 1,
+                Observation::Exchange(exchange) => self.answered = exchange.outcome == Outcome::Answered,
+                _ => {}
+            }
+        }
+
+        fn at_batch(&mut self, _head: &BatchHead) -> BatchPlan {
+            self.plan.unwrap_or(BatchPlan::Skip)
+        }
+    }
+
+    /// A batch of three records in `records` bytes, gzip, at offset 7.
+    fn batch(records: &[u8]) -> Vec<u8> {
+        let mut bytes = 7i64.to_be_bytes().to_vec();
+        bytes.extend((49 + records.len() as i32).to_be_bytes());
+        bytes.extend([0, 0, 0, 5, 2, 1, 2, 3, 4]);
+        bytes.extend(1i16.to_be_bytes());
+        bytes.extend(2i32.to_be_bytes());
+        bytes.extend(1_000i64.to_be_bytes());
+        bytes.extend(1_500i64.to_be_bytes());
+        bytes.extend(99i64.to_be_bytes());
+        bytes.extend(3i16.to_be_bytes());
+        bytes.extend(4i32.to_be_bytes());
+        bytes.extend(3i32.to_be_bytes());
+        bytes.extend(records);
+        bytes
+    }
+
+    /// A message of magic 0 or 1 at offset 8 whose key and value take 10 bytes.
+    fn message(magic: u8, attributes: u8) -> Vec<u8> {
+        let timestamp: &[u8] = if magic == 0 { &[] } else { &[0, 0, 0, 0, 0, 0, 7, 8] };
+        let mut bytes = 8i64.to_be_bytes().to_vec();
+        bytes.extend((6 + timestamp.len() as i32 + 10).to_be_bytes());
+        bytes.extend([1, 2, 3, 4, magic, attributes]);
+        bytes.extend(timestamp);
+        bytes.extend([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 2, b'h', b'i']);
+        bytes
+    }
+
+    fn frame(body: &[u8]) -> Vec<u8> {
+        [&(body.len() as u32).to_be_bytes()[..], body].concat()
+    }
+
+    /// A Fetch v4 of one partition is answered with `records`, in reads of `piece` bytes.
+    fn fetched(records: &[u8], plan: BatchPlan, budget: &CaptureBudget, piece: usize) -> Seen {
+        let request = [
+            &[0, 1, 0, 4, 0, 0, 0, 9, 0xff, 0xff][..],
+            &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 1, 0, 0],
+            &[0, 0, 0, 0],
+        ];
+        let mut response = [0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1].to_vec();
+        response.extend([0, 0, 0, 0, 0, 0]);
+        response.extend([0; 16]);
+        response.extend([0xff, 0xff, 0xff, 0xff]);
+        response.extend((records.len() as u32).to_be_bytes());
+        response.extend(records);
+        let mut seen = Seen { plan: Some(plan), ..Seen::default() };
+        let mut connection = Connection::new(Limits::default(), Depth::Full, budget.clone());
+        connection.on_bytes(Direction::Request, Timestamp(1), &frame(&request.concat()), &mut seen);
+        let response = frame(&response);
+        for piece in response.chunks(piece) {
+            connection.on_bytes(Direction::Response, Timestamp(2), piece, &mut seen);
+        }
+        connection.on_written(Direction::Response, Timestamp(3), response.len() as u64, &mut seen);
+        assert!(seen.answered);
+        seen
+    }
+
+    #[test]
+    fn a_batch_head_is_read_field_by_field() {
+        let head = BatchHead {
+            magic: 2,
+            base_offset: 7,
+            bytes: 61 + 5,
+            attributes: 1,
+            last_offset_delta: 2,
+            base_timestamp: 1_000,
+            max_timestamp: 1_500,
+            producer_id: 99,
+            producer_epoch: 3,
+            base_sequence: 4,
+            records: Some(3),
+            partial: false,
+        };
+        let records = [batch(b"hello"), batch(b"hello")].concat();
+        for piece in [1, 3, 60, 61, 62, 1_000] {
+            let seen = fetched(&records, BatchPlan::Skip, &CaptureBudget::default(), piece);
+            assert_eq!((seen.heads, seen.undecoded), (vec![head, head], 0), "{piece}");
+        }
+        assert_eq!(head.codec(), Codec::Gzip);
+    }
+
+    #[test]
+    fn messages_of_old_formats_are_told_one_by_one() {
+        let records = [message(0, 0), message(1, 0), message(1, 2)].concat();
+        for piece in [1, 17, 18, 26, 1_000] {
+            let seen = fetched(&records, BatchPlan::Skip, &CaptureBudget::default(), piece);
+            let heads: Vec<_> =
+                seen.heads.iter().map(|it| (it.magic, it.bytes, it.records, it.max_timestamp)).collect();
+            assert_eq!(heads, [(0, 28, Some(1), -1), (1, 36, Some(1), 0x708), (1, 36, None, 0x708)], "{piece}");
+            assert_eq!(seen.undecoded, 0);
+        }
+    }
+
+    #[test]
+    fn a_fetch_may_end_anywhere_within_a_batch() {
+        for (last, head) in [(batch(b"hello"), HEAD_V2), (message(0, 0), HEAD_V0), (message(1, 0), HEAD_V1)] {
+            for cut in 0..last.len() {
+                let records = [&batch(b"hello")[..], &last[..cut]].concat();
+                let seen = fetched(&records, BatchPlan::Skip, &CaptureBudget::default(), 1_000);
+                assert_eq!(seen.heads.len(), if cut < head { 1 } else { 2 }, "{cut}");
+                assert!(seen.heads.iter().skip(1).all(|head| head.partial && head.bytes == last.len() as u64));
+                assert_eq!(seen.undecoded, 0, "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_lengths_and_unknown_formats_end_the_walk() {
+        let mut short = batch(b"");
+        short[11] = 48;
+        let mut negative = batch(b"");
+        negative[8] = 0x80;
+        let mut unknown = batch(b"");
+        unknown[16] = 3;
+        let mut fewer = batch(b"");
+        fewer[57] = 0xff;
+        for records in [short, negative, unknown, fewer] {
+            let seen = fetched(&records, BatchPlan::Skip, &CaptureBudget::default(), 1_000);
+            assert_eq!((seen.heads.len(), seen.undecoded), (0, 1));
+        }
+    }
+
+    #[test]
+    fn what_the_sink_asked_for_is_kept_whatever_the_pieces() {
+        let records = [batch(b"hello"), batch(b"big world")].concat();
+        for (plan, kept) in [
+            (BatchPlan::Tail(4), [&b"ello"[..], b"orld"]),
+            (BatchPlan::Tail(400), [b"hello", b"big world"]),
+            (BatchPlan::Capture(3), [b"hel", b"big"]),
+            (BatchPlan::Capture(u32::MAX), [b"hello", b"big world"]),
+        ] {
+            for piece in [1, 2, 7, 64, 1_000] {
+                let budget = CaptureBudget::new(9);
+                let seen = fetched(&records, plan, &budget, piece);
+                assert_eq!((seen.kept, seen.refused, seen.undecoded), (kept.map(<[u8]>::to_vec).to_vec(), 0, 0));
+                assert_eq!(budget.available(), 9, "the budget is given back");
+            }
+        }
+    }
+
+    #[test]
+    fn without_budget_nothing_is_kept_and_that_is_told() {
+        let records = [batch(b"hello"), batch(b"hi")].concat();
+        for piece in [1, 1_000] {
+            let budget = CaptureBudget::new(4);
+            let seen = fetched(&records, BatchPlan::Capture(100), &budget, piece);
+            assert_eq!((seen.kept, seen.refused), (vec![b"hi".to_vec()], 1));
+            assert_eq!((seen.heads.len(), budget.available()), (2, 4));
+        }
+    }
+
+    #[test]
+    fn the_tail_of_a_partial_batch_is_not_its_end() {
+        let records = batch(b"hello");
+        let seen = fetched(&records[..64], BatchPlan::Tail(2), &CaptureBudget::default(), 1_000);
+        assert_eq!((seen.kept.len(), seen.refused, seen.heads.len()), (0, 0, 1));
+        let seen = fetched(&records[..64], BatchPlan::Capture(9), &CaptureBudget::default(), 1_000);
+        assert_eq!(seen.kept, [b"hel"]);
+    }
+}
