@@ -72,6 +72,20 @@ const fn closes_session(fetch: &FetchSummary) -> bool {
     fetch.session_id != 0 && fetch.session_epoch == -1
 }
 
+/// Most requests for which an empty queue keeps its memory: 40 KiB.
+const KEPT: usize = 256;
+
+/// Gives the memory back that a burst has taken. The queue is empty.
+#[inline(always)]
+fn forget_burst(queue: &mut VecDeque<Entry>) {
+    if queue.capacity() > KEPT {
+        *queue = VecDeque::new();
+    } else {
+        // So that it begins at its start again, in memory that is in the cache.
+        queue.clear();
+    }
+}
+
 fn wait(fetch: &FetchSummary, caught_up: bool) -> FetchWait {
     match u64::try_from(fetch.min_bytes) {
         Ok(min_bytes) if fetch.record_bytes < min_bytes => FetchWait::Expired,
@@ -291,6 +305,9 @@ impl InFlight {
             entry.tell(Outcome::Unanswered, sink);
             self.unanswered.pop_front();
         }
+        if self.unanswered.is_empty() {
+            forget_burst(&mut self.unanswered);
+        }
     }
 
     /// The responses' direction was written on up to `offset`.
@@ -312,11 +329,9 @@ impl InFlight {
 
     #[inline]
     fn forget_first(&mut self) {
-        if self.requests.len() == 1 {
-            // So that the ring begins at its start again and stays in one cache line's neighbourhood.
-            self.requests.clear();
-        } else {
-            self.requests.pop_front();
+        self.requests.pop_front();
+        if self.requests.is_empty() {
+            forget_burst(&mut self.requests);
         }
         self.over = self.over.saturating_sub(1);
         self.written = self.written.saturating_sub(1);
@@ -496,6 +511,20 @@ mod tests {
         assert_eq!(ends.0[2..], [(3, Outcome::Unanswered, 600, 0)]);
         in_flight.close(&mut ends);
         assert_eq!(ends.0[3..], vec![(0, Outcome::Abandoned, 600, 0), (4, Outcome::Abandoned, 0, 0)]);
+    }
+
+    #[test]
+    fn a_burst_leaves_no_memory_behind() {
+        let (mut in_flight, mut ends) = (InFlight::new(10_000), Ends::default());
+        send(&mut in_flight, &mut ends, 0..1_000, None);
+        send(&mut in_flight, &mut ends, 1_000..2_000, Some(Acks::None));
+        in_flight.requests_written(u64::MAX, Timestamp(1), &mut ends);
+        for number in 0..1_000 {
+            assert!(answer(&mut in_flight, &mut ends, number, 1));
+        }
+        in_flight.responses_written(1, Timestamp(1), &mut ends);
+        assert_eq!(ends.0.len(), 2_000);
+        assert!(in_flight.requests.capacity() <= KEPT && in_flight.unanswered.capacity() <= KEPT);
     }
 
     #[test]
