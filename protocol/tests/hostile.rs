@@ -1,0 +1,113 @@
+//! Bytes that make no sense, holes at any place, calls in any order: nothing panics, and every request ends exactly once.
+
+mod support;
+
+use kafkascope_protocol::{BatchHead, BatchPlan, Direction, Observation, Outcome};
+use proptest::prelude::*;
+use support::conversation::{Turn, random_conversation, say};
+use support::feed::{BUDGET, Feed, Opaque, Pieces, observed};
+use support::log::Arena;
+use support::random::Random;
+use support::script;
+
+fn mixed(head: &BatchHead) -> BatchPlan {
+    match head.base_offset % 4 {
+        0 => BatchPlan::Tail(4),
+        1 => BatchPlan::Capture(40),
+        2 => BatchPlan::Capture(u32::MAX),
+        _ => BatchPlan::Skip,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_in_any_calls_do_no_harm(script in proptest::collection::vec(any::<u8>(), 0..600)) {
+        script::run(&script);
+    }
+
+    #[test]
+    fn damaged_conversations_do_no_harm_and_mean_the_same_in_any_chunks(
+        content in any::<u64>(),
+        damage in any::<u64>(),
+        cuts in any::<u64>(),
+    ) {
+        let mut turns = random_conversation(&mut Random::new(content), 6);
+        damaged(&mut turns, &mut Random::new(damage));
+        let arena = Arena::default();
+        let whole = observed(&arena, mixed, &turns, Pieces::Whole, Opaque::Shown, 0);
+        for (pieces, opaque) in
+            [(Pieces::Single, Opaque::Shown), (Pieces::Random, Opaque::Announced), (Pieces::Random, Opaque::Mixed)]
+        {
+            let other = observed(&arena, mixed, &turns, pieces, opaque, cuts);
+            prop_assert_eq!(&other.log.timeless(), &whole.log.timeless(), "{:?} {:?}", pieces, opaque);
+        }
+    }
+
+    #[test]
+    fn a_hole_anywhere_loses_what_it_must_and_every_request_ends(
+        content in any::<u64>(),
+        place in any::<u64>(),
+        cuts in any::<u64>(),
+    ) {
+        let turns = random_conversation(&mut Random::new(content), 8);
+        let mut random = Random::new(place);
+        let arena = Arena::default();
+        let mut feed = Feed::with_plan(&arena, mixed);
+        let hole_in = random.below(turns.len());
+        let mut cut = Random::new(cuts);
+        feed.play(&turns[..hole_in], Pieces::Random, Opaque::Mixed, &mut cut);
+        let Turn { direction, bytes } = &turns[hole_in];
+        let start = random.below(bytes.len());
+        let end = start + 1 + random.below(bytes.len() - start);
+        let part = |range: std::ops::Range<usize>| [Turn { direction: *direction, bytes: bytes[range].to_vec() }];
+        feed.play(&part(0..start), Pieces::Random, Opaque::Mixed, &mut cut);
+        feed.gap(*direction, (end - start) as u64);
+        feed.play(&part(end..bytes.len()), Pieces::Random, Opaque::Mixed, &mut cut);
+        feed.play(&turns[hole_in + 1..], Pieces::Random, Opaque::Mixed, &mut cut);
+        feed.log.assert_lawful(false);
+        feed.close();
+        feed.log.assert_lawful(true);
+        prop_assert_eq!(feed.budget.available(), BUDGET);
+    }
+}
+
+/// A hole within records that nobody wanted to see costs nothing.
+#[test]
+fn a_hole_in_opaque_records_is_harmless() {
+    let arena = Arena::default();
+    let mut feed = Feed::new(&arena);
+    let records = support::wire::Batch { records: vec![1; 5000], ..Default::default() }.encode();
+    let request = support::wire::produce_v3(1, 1, &records);
+    feed.show(Direction::Request, &request[..1000]);
+    feed.gap(Direction::Request, 3000);
+    feed.request(&request[4000..]);
+    feed.response(&support::wire::produced_v3(1, 0));
+    let outcomes: Vec<_> = feed.log.exchanges().iter().map(|exchange| exchange.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Answered]);
+    assert!(!feed.log.facts.iter().any(|fact| matches!(fact, Observation::Undecoded(_) | Observation::LostSync(_))));
+}
+
+/// Flips, inserts, removes or repeats bytes, keeping the turns.
+fn damaged(turns: &mut Vec<Turn>, random: &mut Random) {
+    for _ in 0..1 + random.below(4) {
+        let index = random.below(turns.len());
+        let bytes = &mut turns[index].bytes;
+        let at = random.below(bytes.len().max(1)).min(bytes.len().saturating_sub(1));
+        match random.below(6) {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << random.below(8),
+            1 if !bytes.is_empty() => bytes[at] = [0, 0x7f, 0x80, 0xff][random.below(4)],
+            2 => bytes.insert(at, random.i8() as u8),
+            3 if !bytes.is_empty() => {
+                bytes.remove(at);
+            }
+            4 => bytes.truncate(at),
+            _ => {
+                let again = turns[index].clone();
+                say(turns, again.direction, &again.bytes);
+            }
+        }
+    }
+    turns.retain(|turn| !turn.bytes.is_empty());
+}
