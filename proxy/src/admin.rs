@@ -14,6 +14,7 @@ use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
+use kafkascope_telemetry::otlp::Exporter;
 use kafkascope_telemetry::{clients, prometheus};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
@@ -44,7 +45,12 @@ pub(crate) struct Admin {
 }
 
 /// Starts it: a thread of its own, so that neither a worker nor the acceptor ever waits for a scrape.
-pub(crate) fn start(listener: Option<TcpListener>, readiness: Readiness, rounds: Rounds) -> io::Result<Admin> {
+pub(crate) fn start(
+    listener: Option<TcpListener>,
+    readiness: Readiness,
+    rounds: Rounds,
+    exporter: Option<Exporter>,
+) -> io::Result<Admin> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?;
     let listener = match listener {
         Some(listener) => {
@@ -60,9 +66,15 @@ pub(crate) fn start(listener: Option<TcpListener>, readiness: Readiness, rounds:
         runtime.block_on(async {
             tokio::spawn(pulse(rounds.clone()));
             if let Some(listener) = listener {
-                tokio::spawn(serve(listener, readiness, rounds));
+                tokio::spawn(serve(listener, readiness, rounds.clone()));
             }
-            _ = stopped.await;
+            // Gone without a word: the process was told twice to stop.
+            let stopped = async { stopped.await.unwrap_or_default() };
+            match exporter {
+                // It says itself what was lost.
+                Some(exporter) => _ = exporter.run(rounds, stopped).await,
+                None => _ = stopped.await,
+            }
         });
         // A scraper that does not read must not hold up the end.
         runtime.shutdown_background();

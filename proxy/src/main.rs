@@ -36,7 +36,11 @@ fn main() -> ExitCode {
         Ok(Ended::AtOnce) => EX_STOPPED.into(),
         Err(error) => {
             eprintln!("kafkascope-proxy: {error}");
-            if error.is::<StartError>() { EX_OSERR.into() } else { ExitCode::FAILURE }
+            match error.downcast_ref() {
+                Some(StartError::Export(_)) => EX_USAGE.into(),
+                Some(StartError::Bind { .. } | StartError::System(_)) => EX_OSERR.into(),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -43,8 +43,7 @@ impl Observer {
         };
         let info = ConnectionInfo { broker: lane.broker.clone(), peer, depth };
         let recorder = Recorder::open(&mut worker.shard.borrow_mut(), info);
-        let decoder =
-            depth.map(|depth| Box::new(Connection::new(Limits::default(), depth, worker.captures.clone())));
+        let decoder = depth.map(|depth| Box::new(Connection::new(Limits::default(), depth, worker.captures.clone())));
         Self { worker: worker.clone(), lane: lane.clone(), peer, recorder: Some(recorder), decoder, calls: 0 }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafkascope_protocol::Timestamp;
+use kafkascope_telemetry::otlp::{Exporter, TransportError};
 use kafkascope_telemetry::{Dictionary, Registry};
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinSet;
@@ -30,6 +31,9 @@ const FLUSH_MOST: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Proxy {
     config: Config,
+    clock: Clock,
+    registry: Arc<Registry>,
+    exporter: Option<Exporter>,
     lanes: Vec<(Arc<Lane>, TcpListener)>,
     admin: Option<TcpListener>,
 }
@@ -47,6 +51,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The collector's address, or a certificate for it, cannot be used.
+    #[error("cannot export: {0}")]
+    Export(#[from] TransportError),
     /// The system grants no thread or reactor.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -56,15 +63,20 @@ impl Proxy {
     /// Binds all listeners, or none.
     ///
     /// # Errors
-    /// An address cannot be bound.
+    /// An address cannot be bound, or what is configured for export cannot be used; then nothing was bound.
     pub fn bind(config: Config) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let dictionary = Dictionary::new(config.telemetry.clone());
+        let registry = Registry::new(dictionary, config.resource.clone(), Timestamp(clock.now().0));
+        let exporter =
+            config.otlp.clone().map(|settings| Exporter::new(settings, Arc::clone(&registry))).transpose()?;
         let open = |address: &ListenAddress, key| {
             listener(address).map_err(|source| StartError::Bind { address: address.clone(), key, source })
         };
         let lanes = config.routes.iter().map(|route| Ok((Lane::new(route.clone()), open(&route.listen, "--route")?)));
         let lanes = lanes.collect::<Result<_, StartError>>()?;
         let admin = config.admin.as_ref().map(|address| open(address, "--admin")).transpose()?;
-        Ok(Self { config, lanes, admin })
+        Ok(Self { config, clock, registry, exporter, lanes, admin })
     }
 
     /// Where it listens for clients, in the order of the routes.
@@ -89,12 +101,9 @@ impl Proxy {
     /// # Errors
     /// The system grants no thread or reactor.
     pub async fn serve(self, mut stop: impl AsyncFnMut()) -> Result<Ended, StartError> {
-        let Self { config, lanes, admin } = self;
-        let clock = Clock::start();
-        let dictionary = Dictionary::new(config.telemetry.clone());
-        let registry = Registry::new(Arc::clone(&dictionary), config.resource.clone(), Timestamp(clock.now().0));
+        let Self { config, clock, registry, exporter, lanes, admin } = self;
         let workers = (0..config.workers.get())
-            .map(|number| worker::start(number, clock, config.connect_timeout, Arc::clone(&dictionary)))
+            .map(|number| worker::start(number, clock, config.connect_timeout, Arc::clone(registry.dictionary())))
             .collect::<io::Result<Vec<_>>>()?;
         let live = Live::new(limit(&config), workers.len());
         let rounds = Rounds {
@@ -103,7 +112,7 @@ impl Proxy {
             clock,
         };
         let readiness = Readiness::default();
-        let admin = admin::start(admin, readiness.clone(), rounds)?;
+        let admin = admin::start(admin, readiness.clone(), rounds, exporter)?;
         let acceptor = Acceptor {
             live: Arc::clone(&live),
             workers: workers.iter().map(|worker| worker.commands.clone()).collect(),

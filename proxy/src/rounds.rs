@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kafkascope_protocol::Timestamp;
 use kafkascope_telemetry::Registry;
+use kafkascope_telemetry::otlp::Source;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::forward::Clock;
@@ -33,7 +34,7 @@ impl Rounds {
         self.registry.settle(now);
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
+    fn now(&self) -> Timestamp {
         Timestamp(self.clock.now().0)
     }
 
@@ -50,5 +51,11 @@ impl Rounds {
                 self.registry.absorb(delta);
             }
         }
+    }
+}
+
+impl Source for Rounds {
+    async fn collect(&self) -> Timestamp {
+        Self::collect(self).await
     }
 }

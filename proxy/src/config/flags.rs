@@ -47,6 +47,23 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_DRAIN_TIMEOUT", value_name = "DURATION")]
     pub(super) drain_timeout: Option<Value>,
 
+    /// Export metrics and spans to this OpenTelemetry collector, e.g. http://127.0.0.1:4317. The standard OTEL_EXPORTER_OTLP_*
+    /// variables are honoured, too; without any there is no export.
+    #[arg(long, env = "KAFKASCOPE_OTLP_ENDPOINT", value_name = "URL")]
+    pub(super) otlp_endpoint: Option<Value>,
+
+    /// How to speak to the collector: grpc or http/protobuf [default: grpc].
+    #[arg(long, env = "KAFKASCOPE_OTLP_PROTOCOL", value_name = "PROTOCOL")]
+    pub(super) otlp_protocol: Option<Value>,
+
+    /// Time between two exports [default: 10s].
+    #[arg(long, env = "KAFKASCOPE_EXPORT_INTERVAL", value_name = "DURATION")]
+    pub(super) export_interval: Option<Value>,
+
+    /// Share of exchanges that become spans, 0 to 1; those that fail always do [default: 0.01].
+    #[arg(long, env = "KAFKASCOPE_TRACE_SAMPLE_RATIO", value_name = "RATIO")]
+    pub(super) trace_sample_ratio: Option<Value>,
+
     /// What a client is: id+address or id, which folds all addresses that use an id [default: id+address].
     #[arg(long, env = "KAFKASCOPE_CLIENT_KEY", value_name = "KEY")]
     pub(super) client_key: Option<Value>,
@@ -81,6 +98,9 @@ Examples:
   Three brokers, each advertising the proxy's address to its clients:
     kafkascope-proxy --route [::]:9092=kafka-1.internal:9092,id=1 --route [::]:9093=kafka-2.internal:9092,id=2 \\
                      --route [::]:9094=kafka-3.internal:9092,id=3
+  Metrics and one span in ten to a collector:
+    kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --otlp-endpoint http://127.0.0.1:4317 \\
+                     --trace-sample-ratio 0.1
   Forward only, decode nothing:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --observe none
 
@@ -98,6 +118,10 @@ impl Flags {
             max_connections: self.max_connections.or(other.max_connections),
             connect_timeout: self.connect_timeout.or(other.connect_timeout),
             drain_timeout: self.drain_timeout.or(other.drain_timeout),
+            otlp_endpoint: self.otlp_endpoint.or(other.otlp_endpoint),
+            otlp_protocol: self.otlp_protocol.or(other.otlp_protocol),
+            export_interval: self.export_interval.or(other.export_interval),
+            trace_sample_ratio: self.trace_sample_ratio.or(other.trace_sample_ratio),
             client_key: self.client_key.or(other.client_key),
             max_clients: self.max_clients.or(other.max_clients),
             max_topics: self.max_topics.or(other.max_topics),
@@ -116,6 +140,10 @@ impl Flags {
             &mut self.max_connections,
             &mut self.connect_timeout,
             &mut self.drain_timeout,
+            &mut self.otlp_endpoint,
+            &mut self.otlp_protocol,
+            &mut self.export_interval,
+            &mut self.trace_sample_ratio,
             &mut self.client_key,
             &mut self.max_clients,
             &mut self.max_topics,

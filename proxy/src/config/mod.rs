@@ -37,6 +37,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Bounds on what is counted.
     pub telemetry: kafkascope_telemetry::Settings,
+    /// Where it is exported to.
+    pub otlp: Option<kafkascope_telemetry::otlp::Settings>,
     /// Who reports, from the `OTEL_*` variables.
     pub resource: kafkascope_telemetry::Resource,
 }
@@ -76,6 +78,9 @@ pub enum ConfigError {
     /// `OTEL_RESOURCE_ATTRIBUTES` is wrong.
     #[error(transparent)]
     Resource(#[from] kafkascope_telemetry::InvalidResource),
+    /// A flag or variable of the export is wrong.
+    #[error(transparent)]
+    Export(#[from] kafkascope_telemetry::otlp::SettingsError),
     /// There is nothing to do.
     #[error("--route: at least one is needed, e.g. --route 127.0.0.1:19092=127.0.0.1:9092")]
     NoRoute,
@@ -120,9 +125,11 @@ fn check(flags: Flags, file: Flags) -> Result<Config, ConfigError> {
     if routes.is_empty() {
         return Err(ConfigError::NoRoute);
     }
+    let otlp = telemetry::export(&typed)?;
     Ok(Config {
         routes,
-        telemetry: telemetry::check(&typed)?,
+        telemetry: telemetry::check(&typed, otlp.as_ref())?,
+        otlp,
         resource: telemetry::resource()?,
         admin: typed.admin.check("admin", ListenAddress::parse)?,
         workers: typed.workers.check("workers", count)?.unwrap_or_else(processors),

@@ -110,25 +110,24 @@ impl<'s, T: Tap> Link<'s, T> {
         }
     }
 
-    /// Moves what can be moved. `None`: `interrupted` said so, and the connection is to be drained.
+    /// Moves what can be moved, and watches for resets.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         client_failed: Pin<&mut impl Future<Output = io::Result<Ready>>>,
         upstream_failed: Pin<&mut impl Future<Output = io::Result<Ready>>>,
-        interrupted: impl FnOnce(&mut Context<'_>) -> bool,
-    ) -> Poll<Option<Ending>> {
+    ) -> Poll<Ending> {
         if let Poll::Ready(ending) = self.poll_move(cx) {
-            return Poll::Ready(Some(ending));
+            return Poll::Ready(ending);
         }
         // A reset is found by reading or writing. Of a side that is not read from it has to be asked for.
         if self.up.is_deaf() && client_failed.poll(cx).is_ready() {
-            return Poll::Ready(Some(Ending::Reset(Peer::Client)));
+            return Poll::Ready(Ending::Reset(Peer::Client));
         }
         if self.down.is_deaf() && upstream_failed.poll(cx).is_ready() {
-            return Poll::Ready(Some(Ending::Reset(Peer::Upstream)));
+            return Poll::Ready(Ending::Reset(Peer::Upstream));
         }
-        if interrupted(cx) { Poll::Ready(None) } else { Poll::Pending }
+        Poll::Pending
     }
 
     /// Moves what can be moved, and sees to it that the task is woken when there is more to do.

@@ -17,7 +17,7 @@ mod socket;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -106,14 +106,15 @@ pub async fn forward<T: Tap>(
         let mut draining = pin!(drain.begun());
         let mut waiting = None;
         let ended = poll_fn(|cx| {
-            link.poll(cx, client_failed.as_mut(), upstream_failed.as_mut(), |cx| {
-                // Waking is asked for once, not in every turn.
-                if !waiting.as_ref().is_some_and(|waker: &Waker| waker.will_wake(cx.waker())) {
-                    waiting = Some(cx.waker().clone());
-                    _ = draining.as_mut().poll(cx);
-                }
-                drain.has_begun()
-            })
+            if drain.has_begun() {
+                return Poll::Ready(None);
+            }
+            // Waking is asked for once, not in every turn.
+            if !waiting.as_ref().is_some_and(|waker: &Waker| waker.will_wake(cx.waker())) {
+                waiting = Some(cx.waker().clone());
+                _ = draining.as_mut().poll(cx);
+            }
+            link.poll(cx, client_failed.as_mut(), upstream_failed.as_mut()).map(Some)
         })
         .await;
         match ended {

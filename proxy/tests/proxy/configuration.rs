@@ -2,16 +2,31 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 use rustix::process::Signal;
 
 use crate::process::{Process, command};
+use crate::rig::DEADLINE;
 
 const ROUTE: &str = "127.0.0.1:0=127.0.0.1:9";
 
+/// What a process that ends by itself leaves; one that serves instead is killed.
 fn output(arguments: &[&str]) -> Output {
-    command().args(arguments).output().unwrap()
+    outcome(command().args(arguments))
+}
+
+fn outcome(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > DEADLINE {
+            child.kill().unwrap();
+        }
+        std::thread::yield_now();
+    }
+    child.wait_with_output().unwrap()
 }
 
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -28,6 +43,10 @@ fn a_wrong_configuration_is_status_64_and_one_message_with_the_key() {
         (&["--route", ROUTE, "--workers", "none"], &["--workers", "none"]),
         (&["--route", ROUTE, "--client-key", "ip"], &["--client-key", "ip", "id+address"]),
         (&["--route", ROUTE, "--max-series", "0"], &["--max-series", "\"0\""]),
+        (&["--route", ROUTE, "--otlp-endpoint", "collector"], &["--otlp-endpoint", "collector", "http://"]),
+        (&["--route", ROUTE, "--otlp-protocol", "http/json"], &["--otlp-protocol", "http/json", "grpc"]),
+        (&["--route", ROUTE, "--export-interval", "now"], &["--export-interval", "now"]),
+        (&["--route", ROUTE, "--trace-sample-ratio", "2"], &["--trace-sample-ratio", "\"2\"", "0 and 1"]),
         (&["--route", ROUTE, "--expiry", "soon"], &["--expiry", "soon"]),
         (&["--route", ROUTE, "--drain-timeout"], &["--drain-timeout"]),
         (&["--route", ROUTE, "--no-such-flag"], &["--no-such-flag"]),
@@ -68,8 +87,13 @@ fn a_wrong_file_is_status_64_and_a_message_with_file_and_key() {
 
 #[test]
 fn a_wrong_variable_is_status_64_and_a_message_with_its_name() {
-    for (name, value) in [("KAFKASCOPE_WORKERS", "many"), ("OTEL_RESOURCE_ATTRIBUTES", "no pair")] {
-        let Output { status, stderr, .. } = command().args(["--route", ROUTE]).env(name, value).output().unwrap();
+    for (name, value) in [
+        ("KAFKASCOPE_WORKERS", "many"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "no pair"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier pigeon"),
+    ] {
+        let Output { status, stderr, .. } =
+            outcome(command().args(["--route", ROUTE, "--otlp-endpoint", "http://127.0.0.1:4317"]).env(name, value));
         let stderr = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(64));
         assert!(stderr.contains(name) && stderr.contains(value), "{stderr:?}");
@@ -89,7 +113,8 @@ fn help_and_version_are_no_mistake() {
 fn an_address_in_use_is_status_71_and_a_message_with_the_address() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    for arguments in [["--route", &format!("{taken}=127.0.0.1:9"), "--admin", "127.0.0.1:0"], ["--route", ROUTE, "--admin", &taken]]
+    for arguments in
+        [["--route", &format!("{taken}=127.0.0.1:9"), "--admin", "127.0.0.1:0"], ["--route", ROUTE, "--admin", &taken]]
     {
         let Output { status, stderr, .. } = output(&arguments);
         let stderr = String::from_utf8(stderr).unwrap();

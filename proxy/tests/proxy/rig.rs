@@ -1,13 +1,12 @@
 //! One forwarded connection with both of its peers in the test's hands.
 
 use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
-use kafkascope_proxy::forward::{
-    Clock, Direction, Drain, Ending, PipePool, Place, Resources, Tap, UnixNanos, forward,
-};
+use kafkascope_proxy::forward::{Clock, Direction, Drain, Ending, PipePool, Place, Resources, Tap, UnixNanos, forward};
 use tokio::sync::oneshot;
 
 /// No step of a test may take longer.
@@ -17,7 +16,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Rig {
     pub(crate) client: TcpStream,
     pub(crate) upstream: TcpStream,
-    drain: Option<oneshot::Sender<()>>,
+    drain: Option<oneshot::Sender<Sender<()>>>,
     forwarder: JoinHandle<Outcome>,
 }
 
@@ -43,8 +42,11 @@ impl Rig {
         Self { client, upstream, drain: Some(drain), forwarder }
     }
 
+    /// Begins a drain; it has begun when this returns.
     pub(crate) fn drain(&mut self) {
-        self.drain.take().unwrap().send(()).unwrap();
+        let (begun, wait) = channel();
+        self.drain.take().unwrap().send(begun).unwrap();
+        wait.recv_timeout(DEADLINE).unwrap();
     }
 
     /// Waits for the forwarder, after letting go of the peers.
@@ -64,7 +66,7 @@ fn run(
     upstream: TcpStream,
     mut tap: impl Tap,
     pipes: usize,
-    begin_drain: oneshot::Receiver<()>,
+    begin_drain: oneshot::Receiver<Sender<()>>,
 ) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -77,8 +79,9 @@ fn run(
         let ending = {
             let forwarding = forward(client, upstream, &mut tap, &resources, &drain);
             let draining = async {
-                if begin_drain.await.is_ok() {
+                if let Ok(begun) = begin_drain.await {
                     drain.begin();
+                    begun.send(()).unwrap();
                 }
                 std::future::pending::<()>().await;
             };

@@ -106,7 +106,8 @@ fn a_refused_upstream_closes_the_client_at_once() {
 #[test]
 fn an_upstream_that_does_not_answer_closes_the_client_in_time() {
     // A listener whose queue is full drops what comes.
-    let listener = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+    let listener =
+        rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
     rustix::net::bind(&listener, &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();
     rustix::net::listen(&listener, 0).unwrap();
     let listener = TcpListener::from(listener);
@@ -234,7 +235,7 @@ fn ask_until_told(client: &TcpStream) -> u32 {
     let answered = AtomicU32::new(0);
     scope(|scope| {
         scope.spawn(|| {
-            let mut asked = 0;
+            let mut asked = 0_u32;
             loop {
                 if asked.saturating_sub(answered.load(Ordering::Relaxed)) >= 100 {
                     std::thread::yield_now();
