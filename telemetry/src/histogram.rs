@@ -350,7 +350,7 @@ mod tests {
 
         #[test]
         fn counts_at_powers_of_two_are_exact(values in prop::collection::vec(0..100_000_u64, 0..200), exponent in 0..18) {
-            let expected = values.iter().filter(|&&value| value <= 1 << exponent).count() as u64;
+            let expected = values.iter().filter(|&&value| value <= 1_u64 << exponent).count() as u64;
             prop_assert_eq!(of(&values).count_to(exponent), expected);
         }
 

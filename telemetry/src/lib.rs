@@ -20,6 +20,8 @@ mod dictionary;
 pub mod histogram;
 mod labels;
 pub mod metric;
+pub mod otlp;
+pub mod prometheus;
 mod recorder;
 mod registry;
 mod resource;

@@ -271,7 +271,7 @@ impl Recorder {
         if let Some(software) = &self.software {
             client.runs(software);
         }
-        if self.client.as_ref().is_some_and(|former| !Arc::ptr_eq(former, &client)) {
+        if self.client.as_ref().is_none_or(|former| !Arc::ptr_eq(former, &client)) {
             self.forget();
         }
         self.client = Some(client);

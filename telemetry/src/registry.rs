@@ -97,6 +97,8 @@ struct State {
     held: Vec<u64>,
     gone: VecDeque<Gone>,
     gone_count: u64,
+    /// When a series last ended.
+    last_end: Timestamp,
     spans: VecDeque<Span>,
     rates: Rates,
     latest: Timestamp,
@@ -121,6 +123,7 @@ impl Registry {
             held: Vec::new(),
             gone: VecDeque::new(),
             gone_count: 0,
+            last_end: now,
             spans: VecDeque::new(),
             rates: Rates::new(now),
             latest: now,
@@ -284,7 +287,7 @@ impl State {
         dictionary: &Dictionary,
     ) {
         let series = series.settled(dictionary).unwrap_or(series);
-        let ended = self.gone.back().map_or(Timestamp(0), |last| last.at);
+        let ended = self.last_end;
         let entry = self.series.entry(series.number()).or_insert_with(|| {
             if series.is_held() {
                 self.held.push(series.number());
@@ -321,7 +324,8 @@ impl State {
                 own: false,
             });
             target.value.merge(&entry.value);
-            target.changed = target.changed.max(entry.changed);
+            // Shown for the first time now, however long it waited.
+            target.changed = now;
         }
     }
 
@@ -340,10 +344,13 @@ impl State {
                 continue;
             }
             self.gone_count += 1;
+            self.last_end = now;
             self.gone.push_back(Gone { number: self.gone_count, series: entry.series, at: now });
         }
-        // Without an exporter nobody asks for them; with one that never gets through, the oldest are given up.
-        while self.gone.len() > GONE || self.gone.front().is_some_and(|first| now.since(first.at) > longest) {
+        // They keep the names of their clients and topics alive, under the caps. Without an exporter nobody waits for
+        // them; with one that never gets through, the oldest are given up.
+        let keep = if exported == u64::MAX { 0 } else { longest };
+        while self.gone.len() > GONE || self.gone.front().is_some_and(|first| now.since(first.at) > keep) {
             self.gone.pop_front();
         }
     }

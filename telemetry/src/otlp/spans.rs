@@ -1,0 +1,80 @@
+//! Spans as OTLP.
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as ProtoSpan, Status};
+
+use super::{integer, resource, scope, text};
+use crate::attribute::Attribute;
+use crate::labels;
+use crate::resource::Resource;
+use crate::span::{Operation, Span};
+
+/// A request with all of `spans`.
+pub(super) fn request(spans: &[Span], who: &Resource) -> ExportTraceServiceRequest {
+    let spans = spans.iter().map(encoded).collect();
+    let scope_spans = ScopeSpans { scope: Some(scope()), spans, ..Default::default() };
+    let resource_spans =
+        ResourceSpans { resource: Some(resource(who)), scope_spans: vec![scope_spans], ..Default::default() };
+    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
+}
+
+/// Always of kind CLIENT: the spans of the client itself, if it makes any, are those of producer and consumer.
+fn encoded(span: &Span) -> ProtoSpan {
+    let topic = span.topic.label_now();
+    let api = match span.operation {
+        Operation::Send => "Produce",
+        Operation::Poll => "FetchConsumer",
+    };
+    let mut attributes = vec![
+        text("messaging.system", "kafka"),
+        text("messaging.operation.name", span.operation.name()),
+        text("messaging.operation.type", span.operation.kind()),
+        text(Attribute::Topic.name(), &topic),
+        integer("messaging.batch.message_count", i64::try_from(span.messages).unwrap_or(i64::MAX)),
+        integer("messaging.message.body.size", i64::try_from(span.bytes).unwrap_or(i64::MAX)),
+        text(Attribute::ServerAddress.name(), span.broker.address()),
+        integer(Attribute::ServerPort.name(), span.broker.port().into()),
+        text(Attribute::Api.name(), api),
+        integer(Attribute::ApiVersion.name(), span.version.0.into()),
+        text("kafkascope.vantage", "proxy"),
+    ];
+    if let Some(client) = &span.client {
+        attributes.push(text(Attribute::ClientId.name(), client.id()));
+        if !client.address().is_empty() {
+            attributes.push(text(Attribute::PeerAddress.name(), client.address()));
+        }
+        if let Some(software) = client.software() {
+            attributes.push(text("kafkascope.client.software", &software));
+        }
+    }
+    if let Some(id) = span.broker.id() {
+        attributes.push(integer(Attribute::BrokerId.name(), id.into()));
+    }
+    if let Some(cluster) = span.broker.cluster() {
+        attributes.push(text(Attribute::Cluster.name(), cluster));
+    }
+    if let Some(partition) = span.partition {
+        attributes.push(text("messaging.destination.partition.id", &partition.to_string()));
+    }
+    if let Some(acks) = span.acks {
+        attributes.push(text(Attribute::Acks.name(), labels::acks(acks)));
+    }
+    let status = (!span.error.is_none()).then(|| {
+        let error = span.error.name().map_or_else(|| format!("unknown({})", span.error.0), str::to_owned);
+        attributes.push(text(Attribute::Error.name(), &error));
+        Status { message: error, code: StatusCode::Error as i32 }
+    });
+    ProtoSpan {
+        trace_id: span.trace.to_vec(),
+        span_id: span.id.to_vec(),
+        name: format!("{} {topic}", span.operation.name()),
+        kind: SpanKind::Client as i32,
+        start_time_unix_nano: span.start.0,
+        end_time_unix_nano: span.end.0,
+        attributes,
+        status,
+        ..Default::default()
+    }
+}
