@@ -18,7 +18,7 @@ use crate::{
     ApiKey, ApiVersion, CaptureBudget, Depth, Exchange, Limits, Sink,
     in_flight::Entry,
     positions::Positions,
-    reader::{Halt, Read, Reader},
+    reader::{Halt, Read, Reader, Tags},
     sasl::Sasl,
     topics::Topics,
 };
@@ -112,9 +112,10 @@ impl RequestBody {
         }
     }
 
-    /// Walks over a body that is at hand as a whole.
+    /// Walks over a body that is at hand as a whole, behind the header's tagged fields if it is `tagged`.
     #[inline(always)]
     pub(crate) fn walk_whole<S: Sink>(
+        tagged: bool,
         reader: &mut Reader<'_, '_>,
         depth: Depth,
         limits: &Limits,
@@ -123,16 +124,19 @@ impl RequestBody {
         let Exchange { api, version, .. } = context.entry.exchange;
         match (api, depth) {
             (ApiKey::PRODUCE, Depth::Full) => {
+                skip_header_tags(tagged, reader)?;
                 reader.set_limit(limits.field);
                 produce_request::Produce::walk_whole(version.0, reader, context)
             }
             (ApiKey::FETCH, Depth::Full) => {
+                skip_header_tags(tagged, reader)?;
                 reader.set_limit(limits.field);
                 fetch_request::Fetch::walk_whole(version.0, reader, context)
             }
             _ => match Self::of(api, version, depth) {
                 Self::Opaque => Err(Halt::Enough),
                 mut body => {
+                    skip_header_tags(tagged, reader)?;
                     reader.set_limit(body.limit(limits));
                     body.walk(reader, context)
                 }
@@ -178,9 +182,10 @@ impl ResponseBody {
         }
     }
 
-    /// Walks over a body that is at hand as a whole.
+    /// Walks over a body that is at hand as a whole, behind the header's tagged fields if it is `tagged`.
     #[inline(always)]
     pub(crate) fn walk_whole<S: Sink>(
+        tagged: bool,
         reader: &mut Reader<'_, '_>,
         depth: Depth,
         limits: &Limits,
@@ -189,16 +194,19 @@ impl ResponseBody {
         let Exchange { api, version, .. } = context.entry.exchange;
         match (api, depth) {
             (ApiKey::PRODUCE, Depth::Full) => {
+                skip_header_tags(tagged, reader)?;
                 reader.set_limit(limits.field);
                 produce_response::Produce::walk_whole(version.0, reader, context)
             }
             (ApiKey::FETCH, Depth::Full) => {
+                skip_header_tags(tagged, reader)?;
                 reader.set_limit(limits.field);
                 fetch_response::Fetch::walk_whole(version.0, reader, context)
             }
             _ => match Self::of(api, version, depth) {
                 Self::Opaque => Err(Halt::Enough),
                 mut body => {
+                    skip_header_tags(tagged, reader)?;
                     reader.set_limit(body.limit(limits));
                     body.walk(reader, context)
                 }
@@ -227,4 +235,10 @@ impl ResponseBody {
             Self::SaslAuthenticate { version } => sasl::authenticate_response(*version, reader, context),
         }
     }
+}
+
+/// Nobody looks at them before a body that is not looked at.
+#[inline(always)]
+fn skip_header_tags(tagged: bool, reader: &mut Reader<'_, '_>) -> Read<()> {
+    if tagged { Tags::new().skip(reader) } else { Ok(()) }
 }

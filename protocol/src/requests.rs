@@ -183,9 +183,7 @@ impl Requests {
             Some(reason) => Some(reason),
             None => {
                 let mut context = Context { sink: &mut *sink, memory, budget, entry, scratch: &mut self.scratch };
-                let read = header
-                    .skip_tags(&mut reader)
-                    .and_then(|()| RequestBody::walk_whole(&mut reader, *depth, limits, &mut context));
+                let read = RequestBody::walk_whole(header.tagged, &mut reader, *depth, limits, &mut context);
                 acks = context.entry.exchange.acks;
                 match read {
                     Ok(()) if reader.left() == 0 => None,
@@ -370,12 +368,6 @@ impl Header {
             }
         }
         Ok(Self { api, version, correlation_id, tagged, unknown })
-    }
-
-    /// The tagged fields at the header's end.
-    #[inline(always)]
-    fn skip_tags(&self, reader: &mut Reader<'_, '_>) -> Read<()> {
-        if self.tagged { Tags::new().skip(reader) } else { Ok(()) }
     }
 
     /// A request begins.

@@ -185,9 +185,7 @@ impl Responses {
             Some(info) => {
                 let tagged = info.response_header(entry.exchange.version) == 1;
                 let mut context = Context { sink: &mut *sink, memory, budget, entry, scratch: &mut self.scratch };
-                let tags = if tagged { Tags::new().skip(&mut reader) } else { Ok(()) };
-                let read = tags.and_then(|()| ResponseBody::walk_whole(&mut reader, *depth, limits, &mut context));
-                match read {
+                match ResponseBody::walk_whole(tagged, &mut reader, *depth, limits, &mut context) {
                     Ok(()) if reader.left() == 0 => {
                         context.entry.decoded();
                         None

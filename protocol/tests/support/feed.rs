@@ -129,6 +129,7 @@ impl<'a> Feed<'a> {
     pub(crate) fn close(&mut self) {
         let now = self.tick();
         self.connection.on_close(now, &mut self.log);
+        self.opaque = [0; 2];
     }
 
     /// Shows and writes whole frames.
