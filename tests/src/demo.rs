@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 pub use backend::Kafka;
@@ -58,8 +58,14 @@ pub enum Ended {
     Interrupted,
 }
 
+/// How long the first record of each client may take.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
 /// How long the two counts may stand still, once the clients rest, without being equal.
 const SETTLE_LIMIT: Duration = Duration::from_secs(15);
+
+/// Clients tell their counts every half second and the proxy's are at most a second old: longer than that.
+const AT_REST: Duration = Duration::from_millis(1500);
 
 /// Runs the demo.
 pub fn run(options: &Options) -> Result<Ended> {
@@ -92,7 +98,7 @@ struct Stage {
 impl Stage {
     fn build(options: &Options) -> Result<Self> {
         let view = View::new(options.json);
-        let backend = view.step("cluster", || Backend::start(&options.kafka, &options.program))?;
+        let backend = view.step(&options.kafka.to_string(), || Backend::start(&options.kafka, &options.program))?;
         view.say(&format!("behind the proxy: {}", backend.describe()));
         let receiver = match options.otlp_endpoint {
             Some(_) => None,
@@ -118,12 +124,26 @@ impl Stage {
     /// Shows what happens until the time is over or a signal comes. An error when something ended by itself.
     fn watch(&mut self, options: &Options, interrupt: &Interrupt) -> Result<()> {
         let started = Instant::now();
-        let over = |at: Instant| options.duration.is_some_and(|limit| at - started >= limit);
+        // The time counts from when every client has done something: a cold cluster takes its time.
+        let mut at_work = None;
+        let over = |since: Option<Instant>| {
+            since.is_some_and(|since| options.duration.is_some_and(|limit| since.elapsed() >= limit))
+        };
         let mut shown = started;
-        while !over(Instant::now()) && !interrupt.came(Duration::from_millis(100)) {
+        while !over(at_work) && !interrupt.came(Duration::from_millis(100)) {
             self.backend.must_run()?;
             self.proxy.process().must_run()?;
             self.fleet.must_run()?;
+            if at_work.is_none() {
+                let idle: Vec<_> = self.fleet.records().into_iter().filter(|(_, records)| *records == 0).collect();
+                match idle.first() {
+                    None => at_work = Some(Instant::now()),
+                    Some((client, _)) if started.elapsed() >= START_LIMIT => {
+                        bail!("{client} gets nothing done: {}", self.fleet.troubles().join("; "));
+                    }
+                    Some(_) => {}
+                }
+            }
             if shown.elapsed() >= self.view.interval() {
                 shown = Instant::now();
                 let clients = self.proxy.clients()?;
@@ -140,7 +160,7 @@ impl Stage {
         let clients = self.proxy.clients()?;
         self.view.close();
         let lines = self.settle()?;
-        let troubles = [self.fleet.troubles(), self.backend.troubles()].concat();
+        let notes = [self.fleet.troubles(), self.backend.notes()].concat();
         let last = self.proxy.metrics()?;
         let hints = self.hints();
         let Self { fleet, mut proxy, receiver, backend, view } = self;
@@ -161,8 +181,8 @@ impl Stage {
         } else {
             view.end(&clients, receiver.as_ref(), received, &lines, &hints)?;
         }
-        for trouble in troubles {
-            view.say(&format!("note: {trouble}"));
+        for note in notes {
+            view.say(&format!("note: {note}"));
         }
         if let Some(line) = lines.iter().find(|line| !line.agrees()) {
             let Line { client_id, said, seen } = line;
@@ -196,7 +216,9 @@ impl Stage {
                 if lines != before {
                     moved = Instant::now();
                 }
-                if lines.iter().all(Line::agrees) || moved.elapsed() >= SETTLE_LIMIT {
+                // Equal while both still move may be chance.
+                let limit = if lines.iter().all(Line::agrees) { AT_REST } else { SETTLE_LIMIT };
+                if moved.elapsed() >= limit {
                     return Ok(lines);
                 }
                 before = lines;

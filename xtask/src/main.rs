@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command line program")]
 
 mod bench;
+mod demo;
 mod lint;
 mod setup;
 mod step;
@@ -25,6 +26,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Setup(setup::Args),
     Lint(lint::Args),
     Test(test::Args),
@@ -33,6 +35,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
         Command::Setup(args) => setup::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Test(args) => test::run(&args),

@@ -1,6 +1,6 @@
 //! The cluster behind the proxy: embedded, Apache Kafka's own, or the user's.
 
-use std::{collections::HashMap, fs, net::SocketAddr, path::Path, time::Duration};
+use std::{collections::HashMap, fmt, fs, net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use rdkafka::{
@@ -29,6 +29,16 @@ pub enum Kafka {
     Apache(Version),
     /// The user's own cluster, by one of its brokers' `HOST:PORT`.
     Own(String),
+}
+
+impl fmt::Display for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded => f.write_str("embedded Kafka"),
+            Self::Apache(version) => write!(f, "Apache Kafka {version} (it may take a minute)"),
+            Self::Own(bootstrap) => write!(f, "the cluster at {bootstrap}"),
+        }
+    }
 }
 
 const BROKERS: u16 = 3;
@@ -145,8 +155,16 @@ impl Backend {
     }
 
     /// What the user should know about it.
-    pub(super) fn troubles(&self) -> Vec<String> {
-        self.relay.as_ref().map(Relay::trouble).unwrap_or_default()
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = self.relay.as_ref().map(Relay::trouble).unwrap_or_default();
+        if matches!(self.kind, Kind::Embedded(_)) {
+            notes.push(
+                "the embedded Kafka answers requests with acks=0, which Kafka does not (kafkascope.responses.unsolicited), \
+                and some of its answers break the protocol (kafkascope.undecoded); --kafka 4 shows Apache Kafka's"
+                    .into(),
+            );
+        }
+        notes
     }
 
     /// Leaves nothing behind. Processes end with the value itself; topics in somebody's own cluster do not.

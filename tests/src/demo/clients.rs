@@ -135,8 +135,14 @@ struct Log {
     /// received.
     records: AtomicU64,
     lost: AtomicU64,
-    /// The last words of the library about a broker or the whole cluster.
-    error: Mutex<Option<String>>,
+    /// The last trouble that it met.
+    trouble: Mutex<Option<String>>,
+}
+
+impl Log {
+    fn trouble(&self, what: String) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(what);
+    }
 }
 
 /// How far the demo is. Phases only go forward.
@@ -200,8 +206,8 @@ impl Fleet {
             let id = member.plan.client_id;
             let lost = member.log.lost.load(Ordering::Acquire);
             let lost = (lost > 0).then(|| format!("{id}: {lost} records could not be delivered"));
-            let error = member.log.error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            lost.into_iter().chain(error.map(|error| format!("{id}: {error}")))
+            let trouble = member.log.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            lost.into_iter().chain(trouble.map(|trouble| format!("{id}: {trouble}")))
         });
         troubles.collect()
     }
@@ -241,7 +247,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        *self.0.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("{error}: {reason}"));
+        self.0.trouble(format!("{error}: {reason}"));
     }
 
     fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, _: &str) {

@@ -31,7 +31,7 @@ pub(super) fn clients(clients: &[Client], width: Option<u16>) -> String {
         let latency = |of: fn(&Latency) -> f64| {
             let known = [client.produce_ms, client.fetch_ms];
             let known = known.iter().flatten().filter(|latency| latency.count > 0);
-            known.map(|latency| format!("{:.1}", of(latency))).collect::<Vec<_>>().join("\n")
+            or_dash(known.map(|latency| format!("{:.1}", of(latency))).collect::<Vec<_>>().join("\n"))
         };
         table.add_row([
             Cell::new(&client.client_id),
@@ -78,7 +78,7 @@ pub(super) fn check(lines: &[Line], width: Option<u16>) -> String {
 
 fn table(width: Option<u16>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_FULL_CONDENSED);
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
@@ -98,22 +98,20 @@ fn batch(client: &Client) -> String {
 }
 
 fn names(counts: &BTreeMap<String, u64>) -> String {
-    if counts.is_empty() { "-".into() } else { counts.keys().cloned().collect::<Vec<_>>().join(" ") }
+    or_dash(counts.keys().cloned().collect::<Vec<_>>().join(" "))
 }
 
 fn counts(counts: &BTreeMap<String, u64>) -> String {
-    if counts.is_empty() {
-        return "-".into();
-    }
-    counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join("\n")
+    or_dash(counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join("\n"))
 }
 
 /// `served 40% waited 60%`.
 fn shares(counts: &BTreeMap<String, u64>) -> String {
-    let total: u64 = counts.values().sum();
-    if total == 0 {
-        return "-".into();
-    }
-    let share = |(name, count): (&String, &u64)| format!("{name} {:.0}%", *count as f64 * 100.0 / total as f64);
-    counts.iter().map(share).collect::<Vec<_>>().join(" ")
+    let total = counts.values().sum::<u64>() as f64;
+    let share = |(name, count): (&String, &u64)| format!("{name} {:.0}%", *count as f64 * 100.0 / total);
+    or_dash(counts.iter().map(share).collect::<Vec<_>>().join(" "))
+}
+
+fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".into() } else { text }
 }

@@ -81,7 +81,7 @@ impl View {
             }
             Mode::Plain => _ = writeln!(stdout(), "{status}\n{}\n", table::clients(clients, None)),
             Mode::Json => {
-                let records: f64 = clients.iter().map(|client| client.records_per_s).sum();
+                let records = clients.iter().fold(0.0, |sum, client| sum + client.records_per_s);
                 self.say(&format!("{status}: {} clients, {records:.0} records/s", clients.len()));
             }
         }

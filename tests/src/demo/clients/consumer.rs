@@ -1,6 +1,6 @@
 //! A consumer in a group, quick or slow.
 
-use std::{sync::PoisonError, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use rdkafka::{
@@ -20,9 +20,7 @@ pub(super) fn run(config: &ClientConfig, context: Context, topic: &str, work: Du
             // At rest even the slow one reads to the end: only then do both counts stand still.
             Some(Ok(_record)) if phase.at_least(Phase::RESTING) => {}
             Some(Ok(_record)) => std::thread::sleep(work),
-            Some(Err(error)) => {
-                *context.0.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-            }
+            Some(Err(error)) => context.0.trouble(error.to_string()),
             None => {}
         }
     }

@@ -33,7 +33,7 @@ impl Shown {
         let real = Advertised { host: String::from_utf8_lossy(host).into_owned(), port };
         match self.instead.get(&real) {
             Some(shown) => (shown.ip().to_string(), i32::from(shown.port())),
-            // "No coordinator" is an empty host with port -1.
+            // "No coordinator", as Kafka puts it: an empty host with port -1.
             None if port < 0 => (real.host, port),
             None => {
                 self.unknown.insert(real.clone());
@@ -200,9 +200,15 @@ impl<'a> Copy<'a> {
     }
 
     fn address(&mut self, flexible: bool, shown: &mut Shown) -> Option<()> {
-        let host = self.take_string(flexible)?;
+        let before = self.rest;
+        let Some(host) = self.take_string(flexible)? else {
+            // "No coordinator", as librdkafka's mock puts it.
+            self.rest = before;
+            self.string(flexible)?;
+            return self.bytes(4).map(|_port| ());
+        };
         let port = i32::from_be_bytes(self.take(4)?.try_into().ok()?);
-        let (host, port) = shown.of(host.unwrap_or_default(), port);
+        let (host, port) = shown.of(host, port);
         self.put_string(flexible, &host)?;
         self.out.extend_from_slice(&port.to_be_bytes());
         Some(())
