@@ -11,7 +11,6 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 pub use self::content::{Content, Series};
-use crate::eventually::eventually;
 use crate::http;
 use crate::port::Port;
 use crate::process::Process;
@@ -56,9 +55,8 @@ impl Collector {
         command.env("FOLDER", self.folder.path());
         let mut process = Process::start("the collector", &command, &self.folder.path().join("log"))?;
         let ports = [&self.grpc, &self.http, &self.prometheus].map(Port::address);
-        eventually("the collector to listen", START_LIMIT, || {
-            process.must_run()?;
-            Ok(ports.iter().all(|address| TcpStream::connect(address).is_ok()).then_some(()))
+        process.until("the collector to listen", START_LIMIT, || {
+            Ok(ports.iter().all(|address| TcpStream::connect(address).is_ok()))
         })?;
         self.process = Some(process);
         Ok(())

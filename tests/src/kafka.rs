@@ -235,11 +235,10 @@ impl Cluster {
         for broker in &mut self.brokers {
             let Some(process) = &mut broker.process else { continue };
             let address = broker.ports.direct.address();
-            eventually(&format!("broker {} to know brokers {up:?}", broker.id), limit, || {
-                process.must_run()?;
+            process.until(&format!("broker {} to know brokers {up:?}", broker.id), limit, || {
                 let metadata = wire::metadata(address, &[])?;
                 let known = |id: &u16| metadata.brokers.iter().any(|(known, ..)| *known == i32::from(*id));
-                Ok((up.iter().all(known) && metadata.controller >= 0).then_some(()))
+                Ok(up.iter().all(known) && metadata.controller >= 0)
             })?;
         }
         Ok(())

@@ -62,6 +62,14 @@ impl Process {
         }
     }
 
+    /// Waits for `condition`, but not any longer when the process has ended.
+    pub fn until(&mut self, what: &str, limit: Duration, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
+        eventually(what, limit, || match self.must_run() {
+            Ok(()) => Ok(condition()?.then_some(Ok(()))),
+            Err(ended) => Ok(Some(Err(ended))),
+        })?
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let id = Pid::from_raw(i32::try_from(self.child.id())?).context("no process id")?;

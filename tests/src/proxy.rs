@@ -13,7 +13,6 @@ use rustix::process::Signal;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::eventually::eventually;
 use crate::http;
 use crate::port::Port;
 use crate::process::{Memory, Process};
@@ -100,10 +99,8 @@ impl Proxy {
         command.args(&spec.flags).envs(spec.environment.iter().map(|(key, value)| (key, value)));
         let process = Process::start("kafkascope-proxy", &command, &folder.path().join("log"))?;
         let mut proxy = Self { process, admin, _folder: folder };
-        eventually("the proxy to be ready", START_LIMIT, || {
-            proxy.process.must_run()?;
-            Ok((http::ask(proxy.admin.address(), "/readyz")?.0 == 200).then_some(()))
-        })?;
+        let admin = proxy.admin.address();
+        proxy.process.until("the proxy to be ready", START_LIMIT, || Ok(http::ask(admin, "/readyz")?.0 == 200))?;
         Ok(proxy)
     }
 
@@ -159,6 +156,12 @@ impl Proxy {
     /// Waits for its end.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         self.process.wait(limit)
+    }
+
+    /// The end of what it has logged.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        self.process.log_tail(12)
     }
 
     /// What it has logged.

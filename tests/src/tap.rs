@@ -89,8 +89,7 @@ impl Recorder {
     /// Waits until all connections have ended on both sides, then compares them; gives how many connections and bytes
     /// were compared.
     pub fn compare(&self, limit: Duration) -> Result<(usize, u64)> {
-        let all = || self.before.iter().chain(&self.behind);
-        until("all connections through the taps to end", limit, || all().all(Relay::is_quiet))?;
+        self.wait_until_quiet(limit)?;
         let (mut connections, mut bytes) = (0, 0);
         for (route, (before, behind)) in self.before.iter().zip(&self.behind).enumerate() {
             let (sent, arrived) = (before.pairs(), behind.pairs());
@@ -105,6 +104,12 @@ impl Recorder {
             }
         }
         Ok((connections, bytes))
+    }
+
+    /// Waits until no connection is open.
+    pub fn wait_until_quiet(&self, limit: Duration) -> Result<()> {
+        let all = || self.before.iter().chain(&self.behind);
+        until("all connections through the taps to end", limit, || all().all(Relay::is_quiet))
     }
 
     /// Forgets the connections that have ended.

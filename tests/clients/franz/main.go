@@ -1,7 +1,7 @@
 // A Kafka client on franz-go, which shares no code with librdkafka or Kafka's own clients.
 //
-//	franz produce --bootstrap HOST:PORT --topic T --records N --size BYTES --acks 0|1|all --codec none|gzip|snappy|lz4|zstd
-//	franz consume --bootstrap HOST:PORT --topic T --records N --group G
+//	franz produce --bootstrap HOST:PORT,.. --topic T --records N --size BYTES --acks 0|1|all --codec none|gzip|snappy|lz4|zstd
+//	franz consume --bootstrap HOST:PORT,.. --topic T --records N --group G
 //
 // Record i of a topic has the key "i". It prints, as one JSON object, what the client knows of itself.
 package main
@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,7 +71,7 @@ func main() {
 		fail(errors.New("usage: franz produce|consume --help"))
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
-	bootstrap := flags.String("bootstrap", "", "HOST:PORT")
+	bootstrap := flags.String("bootstrap", "", "HOST:PORT,..")
 	topic := flags.String("topic", "", "topic")
 	clientID := flags.String("client-id", "franz", "client id")
 	group := flags.String("group", "", "consumer group")
@@ -82,7 +83,7 @@ func main() {
 	flags.Parse(os.Args[2:])
 
 	r := &report{Codecs: map[string]int{}}
-	options := []kgo.Opt{kgo.SeedBrokers(*bootstrap), kgo.ClientID(*clientID), kgo.WithHooks(r)}
+	options := []kgo.Opt{kgo.SeedBrokers(strings.Split(*bootstrap, ",")...), kgo.ClientID(*clientID), kgo.WithHooks(r)}
 	ctx, cancel := context.WithTimeout(context.Background(), *limit)
 	defer cancel()
 	var err error

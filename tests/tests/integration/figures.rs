@@ -8,6 +8,8 @@ use kafkascope_tests::eventually::eventually;
 use kafkascope_tests::prometheus::Scrape;
 use kafkascope_tests::proxy::Proxy;
 
+use crate::stage::Stage;
+
 /// A scrape is at most a second old; a busy machine needs longer.
 const CATCH_UP: Duration = Duration::from_secs(30);
 
@@ -114,10 +116,25 @@ impl Figures {
 
     /// Everything about this client, for a message.
     pub(crate) fn show(&self) -> String {
-        let of_client = |line: &&str| line.contains(&format!("{:?}", self.client_id)) && !line.contains("_bucket ");
+        let id = format!("{:?}", self.client_id);
+        let of_client = |line: &&str| line.contains(&id) && !line.contains("_bucket ") && !line.contains("duration_");
         let all = self.scrape.show("kafkascope_");
         all.lines().filter(of_client).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// All bytes that passed the taps are those of `clients` in the proxy's figures. They must have closed their connections.
+pub(crate) fn account_for_all_bytes(stage: &Stage, clients: &[String]) -> Result<()> {
+    stage.taps.wait_until_quiet(CATCH_UP)?;
+    let passed = stage.taps.bytes();
+    let mut counted = Vec::new();
+    let all = eventually("all bytes to be counted", CATCH_UP, || {
+        let scrape = stage.proxy.metrics()?;
+        let of = |id: &String| scrape.count("kafkascope_connection_io_bytes_total", &[("messaging_client_id", id)]);
+        counted = clients.iter().map(of).collect();
+        Ok((counted.iter().sum::<u64>() == passed).then_some(()))
+    });
+    all.with_context(|| format!("{passed} bytes passed the taps, the proxy's figures have {counted:?} for {clients:?}"))
 }
 
 /// Compares a figure of ours with the client's own.
@@ -130,6 +147,15 @@ pub(crate) fn same(what: &str, ours: u64, theirs: u64, figures: &Figures) -> Res
 pub(crate) fn near(what: &str, ours: f64, theirs: f64, share: f64, slack: f64) -> Result<()> {
     let difference = (ours - theirs).abs();
     ensure!(difference <= theirs.abs() * share + slack, "{what}: we say {ours}, the client {theirs}");
+    Ok(())
+}
+
+/// Compares a mean duration of ours with the client's own. We stand between the client and the broker, so ours cannot be
+/// the longer one. How much shorter it is depends on how busy the machine is, and these tests keep it busy: that is
+/// judged by `cargo xtask truth`, on clients that are paced.
+pub(crate) fn not_longer(what: &str, ours_ms: f64, theirs_ms: f64) -> Result<()> {
+    ensure!(ours_ms > 0.0, "{what}: we say {ours_ms} ms");
+    ensure!(ours_ms <= theirs_ms * 1.05 + 1.0, "{what}: we say {ours_ms} ms, the client only {theirs_ms} ms");
     Ok(())
 }
 

@@ -17,17 +17,16 @@ pub(crate) fn compressible(run: &str, number: usize) -> Vec<u8> {
     value
 }
 
-/// A value that no codec makes smaller: xorshift numbers behind `run` and `number`.
-pub(crate) fn incompressible(run: &str, number: usize) -> Vec<u8> {
-    let mut value = format!("{run} {number} ").into_bytes();
+/// A value that no codec makes smaller: xorshift numbers.
+pub(crate) fn incompressible(number: usize) -> Vec<u8> {
+    let mut value = Vec::new();
     let mut state = 0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1);
-    while value.len() < VALUE_BYTES {
+    while value.len() < 4 * VALUE_BYTES {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         value.extend_from_slice(&state.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
     }
-    value.truncate(VALUE_BYTES);
     value
 }
 

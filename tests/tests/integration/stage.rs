@@ -35,10 +35,8 @@ impl Stages {
         }
         let stage = guard.as_mut().context("no stage")?;
         stage.taps.forget();
-        let outcome = play(stage).with_context(|| {
-            let log = stage.proxy.log();
-            format!("the proxy's log:\n{}", log.lines().rev().take(15).collect::<Vec<_>>().join("\n"))
-        });
+        let outcome = play(stage);
+        let outcome = outcome.with_context(|| format!("the proxy's last words:\n{}\n", stage.proxy.last_words()));
         let compared = stage.taps.compare(QUIET);
         outcome?;
         let (connections, bytes) = compared?;
