@@ -144,6 +144,8 @@ impl Requests {
         }
         self.stream.begin(length);
         self.part = Part::Header;
+        // A frame that could not be read may have left some.
+        self.tags = Tags::new();
         Ok(())
     }
 

@@ -143,6 +143,8 @@ impl Responses {
         }
         self.stream.begin(length);
         self.part = Part::Header;
+        // A frame that could not be read may have left some.
+        self.tags = Tags::new();
         Ok(())
     }
 

@@ -337,6 +337,32 @@ fn a_body_that_contradicts_its_schema_costs_that_frame_only() {
     assert_eq!(lost(&feed), []);
 }
 
+/// A list of tags that cannot be skipped must not be gone on with in the next frame.
+#[test]
+fn broken_header_tags_cost_that_frame_only() {
+    let mut turns = Vec::new();
+    let broken =
+        header_v1(18, 3, 1, Some("client")).uvarint(9).uvarint(0).uvarint(1).raw(b"x").uvarint(1).uvarint(1000);
+    say(&mut turns, Direction::Request, &broken.frame());
+    let sound = header_v2(18, 3, 2, Some("client")).compact_string(Some("lib")).compact_string(Some("1.0")).uvarint(0);
+    say(&mut turns, Direction::Request, &sound.frame());
+    say(&mut turns, Direction::Request, &header_v2(36, 2, 3, Some("client")).compact_bytes(b"").uvarint(0).frame());
+    say(&mut turns, Direction::Request, &header_v2(36, 2, 4, Some("client")).compact_bytes(b"").uvarint(0).frame());
+    let broken = response_v0(3).uvarint(9).uvarint(0).uvarint(1).raw(b"x").uvarint(1).uvarint(1000);
+    say(&mut turns, Direction::Response, &broken.frame());
+    let sound = response_v1(4).i16(58).uvarint(0).compact_bytes(b"").i64(0).uvarint(0);
+    say(&mut turns, Direction::Response, &sound.frame());
+    for pieces in [Pieces::Whole, Pieces::Single] {
+        let arena = Arena::default();
+        let feed = observed(&arena, skip, &turns, pieces, Opaque::Shown, 1);
+        let reasons: Vec<_> = undecoded(&feed).iter().map(|it| (it.direction, it.reason)).collect();
+        let malformed = UndecodedReason::Malformed;
+        assert_eq!(reasons, [(Direction::Request, malformed), (Direction::Response, malformed)], "{pieces:?}");
+        assert!(feed.log.facts.contains(&Observation::Software { name: b"lib", version: b"1.0" }), "{pieces:?}");
+        assert!(feed.log.exchanges().iter().any(|it| it.error == ErrorCode(58)), "{pieces:?}");
+    }
+}
+
 // ---- SASL --------------------------------------------------------------------------------------------------------------
 
 /// Of the client and of the broker, in turn.
