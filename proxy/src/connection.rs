@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use crate::acceptor::Accepted;
-use crate::forward::{forward, reset_on_close};
+use crate::forward::{Ending, forward, reset_on_close};
 use crate::observer::Observer;
 use crate::upstream::{ConnectError, connect, match_direct_connection};
 use crate::worker::Worker;
@@ -43,5 +43,8 @@ pub(crate) async fn serve(accepted: Accepted, worker: Rc<Worker>) {
     debug!(%peer, upstream = %lane.route.upstream, "connection opened");
     let ending = forward(client, upstream, &mut observer, &worker.resources, &worker.drain).await;
     debug!(%peer, upstream = %lane.route.upstream, ?ending, "connection ended");
+    if let Ending::Drained { discarded } = ending {
+        worker.discarded.set(worker.discarded.get().saturating_add(discarded));
+    }
     observer.ended(ending);
 }

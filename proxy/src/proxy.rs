@@ -178,10 +178,14 @@ async fn drain(time: Duration, live: &Live, workers: Vec<worker::Handle>, regist
     if timeout_at(deadline - (time / FLUSH_SHARE).min(FLUSH_MOST), live.none_left()).await.is_err() {
         warn!(connections = live.count(), "drain timed out: the remaining connections are cut");
     }
+    let mut discarded = 0_u64;
     for worker in workers {
         drop(worker.commands);
         match worker.thread.join() {
-            Ok(delta) => registry.absorb(delta),
+            Ok(legacy) => {
+                registry.absorb(legacy.delta);
+                discarded = discarded.saturating_add(legacy.discarded);
+            }
             Err(_panic) => warn!("a worker ended by a panic; what it counted last is lost"),
         }
     }
@@ -191,5 +195,5 @@ async fn drain(time: Duration, live: &Live, workers: Vec<worker::Handle>, regist
     {
         warn!("the last export timed out");
     }
-    info!("drained");
+    info!(discarded_bytes = discarded, "drained");
 }

@@ -2,7 +2,7 @@
 //!
 //! A connection spends its whole life on one worker, so nothing of it needs a lock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -40,6 +40,17 @@ pub(crate) struct Worker {
     pub(crate) connect_timeout: Duration,
     pub(crate) connect_failed: RateLimit,
     pub(crate) lost_sync: RateLimit,
+    /// Bytes that clients sent during a drain after their last forwarded message.
+    pub(crate) discarded: Cell<u64>,
+}
+
+/// What a worker leaves.
+#[derive(Debug)]
+pub(crate) struct Legacy {
+    /// What it counted since it was last asked.
+    pub(crate) delta: Delta,
+    /// Bytes that clients sent during the drain after their last forwarded message.
+    pub(crate) discarded: u64,
 }
 
 impl Worker {
@@ -48,12 +59,12 @@ impl Worker {
     }
 }
 
-/// A worker's thread. It ends when its sender is dropped, cuts the connections that still live, and leaves what it counted
-/// last.
+/// A worker's thread. It ends when its sender is dropped, cuts the connections that still live, and leaves a
+/// [`Legacy`].
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
-    pub(crate) thread: JoinHandle<Delta>,
+    pub(crate) thread: JoinHandle<Legacy>,
 }
 
 /// Starts the worker with this number.
@@ -79,13 +90,14 @@ pub(crate) fn start(
             connect_timeout,
             connect_failed: RateLimit::default(),
             lost_sync: RateLimit::default(),
+            discarded: Cell::new(0),
         });
         let connections = LocalSet::new();
         connections.block_on(&runtime, obey(receiver, Rc::clone(&worker)));
         drop(connections);
         // A resolver that hangs must not hold up the end.
         runtime.shutdown_background();
-        worker.collect()
+        Legacy { delta: worker.collect(), discarded: worker.discarded.get() }
     })?;
     Ok(Handle { commands, thread })
 }

@@ -24,64 +24,64 @@ pub(super) struct Flags {
     pub(super) route: Option<Vec<Value>>,
 
     /// Serve /healthz, /readyz, /metrics and /api/clients here.
-    #[arg(long, env = "KAFKASCOPE_ADMIN", value_name = "ADDRESS")]
+    #[arg(long, env = "KAFKASCOPE_ADMIN", value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(super) admin: Option<Value>,
 
     /// How much of the traffic is decoded: none, headers or full [default: full].
-    #[arg(long, env = "KAFKASCOPE_OBSERVE", value_name = "DEPTH")]
+    #[arg(long, env = "KAFKASCOPE_OBSERVE", value_name = "DEPTH", allow_hyphen_values = true)]
     pub(super) observe: Option<Value>,
 
     /// Threads that forward [default: one for each processor].
-    #[arg(long, env = "KAFKASCOPE_WORKERS", value_name = "N")]
+    #[arg(long, env = "KAFKASCOPE_WORKERS", value_name = "N", allow_hyphen_values = true)]
     pub(super) workers: Option<Value>,
 
     /// Connections at once; more are closed [default: what the limit on open files allows].
-    #[arg(long, env = "KAFKASCOPE_MAX_CONNECTIONS", value_name = "N")]
+    #[arg(long, env = "KAFKASCOPE_MAX_CONNECTIONS", value_name = "N", allow_hyphen_values = true)]
     pub(super) max_connections: Option<Value>,
 
     /// How long connecting to an upstream may take [default: 10s].
-    #[arg(long, env = "KAFKASCOPE_CONNECT_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, env = "KAFKASCOPE_CONNECT_TIMEOUT", value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) connect_timeout: Option<Value>,
 
     /// How long connections may take to end after SIGTERM or SIGINT; a second signal ends at once [default: 30s].
-    #[arg(long, env = "KAFKASCOPE_DRAIN_TIMEOUT", value_name = "DURATION")]
+    #[arg(long, env = "KAFKASCOPE_DRAIN_TIMEOUT", value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) drain_timeout: Option<Value>,
 
     /// Export metrics and spans to this OpenTelemetry collector, e.g. http://127.0.0.1:4317. The standard OTEL_EXPORTER_OTLP_*
     /// variables are honoured, too; without any there is no export.
-    #[arg(long, env = "KAFKASCOPE_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "KAFKASCOPE_OTLP_ENDPOINT", value_name = "URL", allow_hyphen_values = true)]
     pub(super) otlp_endpoint: Option<Value>,
 
     /// How to speak to the collector: grpc or http/protobuf [default: grpc].
-    #[arg(long, env = "KAFKASCOPE_OTLP_PROTOCOL", value_name = "PROTOCOL")]
+    #[arg(long, env = "KAFKASCOPE_OTLP_PROTOCOL", value_name = "PROTOCOL", allow_hyphen_values = true)]
     pub(super) otlp_protocol: Option<Value>,
 
     /// Time between two exports [default: 10s].
-    #[arg(long, env = "KAFKASCOPE_EXPORT_INTERVAL", value_name = "DURATION")]
+    #[arg(long, env = "KAFKASCOPE_EXPORT_INTERVAL", value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) export_interval: Option<Value>,
 
     /// Share of exchanges that become spans, 0 to 1; those that fail always do [default: 0.01].
-    #[arg(long, env = "KAFKASCOPE_TRACE_SAMPLE_RATIO", value_name = "RATIO")]
+    #[arg(long, env = "KAFKASCOPE_TRACE_SAMPLE_RATIO", value_name = "RATIO", allow_hyphen_values = true)]
     pub(super) trace_sample_ratio: Option<Value>,
 
     /// What a client is: id+address or id, which folds all addresses that use an id [default: id+address].
-    #[arg(long, env = "KAFKASCOPE_CLIENT_KEY", value_name = "KEY")]
+    #[arg(long, env = "KAFKASCOPE_CLIENT_KEY", value_name = "KEY", allow_hyphen_values = true)]
     pub(super) client_key: Option<Value>,
 
     /// Clients that are told apart; later ones are counted together as "other" [default: 2000].
-    #[arg(long, env = "KAFKASCOPE_MAX_CLIENTS", value_name = "N")]
+    #[arg(long, env = "KAFKASCOPE_MAX_CLIENTS", value_name = "N", allow_hyphen_values = true)]
     pub(super) max_clients: Option<Value>,
 
     /// Topics that are told apart [default: 2000].
-    #[arg(long, env = "KAFKASCOPE_MAX_TOPICS", value_name = "N")]
+    #[arg(long, env = "KAFKASCOPE_MAX_TOPICS", value_name = "N", allow_hyphen_values = true)]
     pub(super) max_topics: Option<Value>,
 
     /// Series of all metrics together, about 1 kB each [default: 100000].
-    #[arg(long, env = "KAFKASCOPE_MAX_SERIES", value_name = "N")]
+    #[arg(long, env = "KAFKASCOPE_MAX_SERIES", value_name = "N", allow_hyphen_values = true)]
     pub(super) max_series: Option<Value>,
 
     /// A series that has not changed for so long is forgotten [default: 10m].
-    #[arg(long, env = "KAFKASCOPE_EXPIRY", value_name = "DURATION")]
+    #[arg(long, env = "KAFKASCOPE_EXPIRY", value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) expiry: Option<Value>,
 
     /// A TOML file with settings by their long names, e.g. route = ["127.0.0.1:19092=127.0.0.1:9092"].

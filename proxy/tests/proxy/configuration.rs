@@ -47,6 +47,8 @@ fn a_wrong_configuration_is_status_64_and_one_message_with_the_key() {
         (&["--route", ROUTE, "--otlp-protocol", "http/json"], &["--otlp-protocol", "http/json", "grpc"]),
         (&["--route", ROUTE, "--export-interval", "now"], &["--export-interval", "now"]),
         (&["--route", ROUTE, "--trace-sample-ratio", "2"], &["--trace-sample-ratio", "\"2\"", "0 and 1"]),
+        (&["--route", ROUTE, "--max-connections", "-1"], &["--max-connections", "\"-1\""]),
+        (&["--route", ROUTE, "--drain-timeout", "-3s"], &["--drain-timeout", "\"-3s\""]),
         (&["--route", ROUTE, "--expiry", "soon"], &["--expiry", "soon"]),
         (&["--route", ROUTE, "--drain-timeout"], &["--drain-timeout"]),
         (&["--route", ROUTE, "--no-such-flag"], &["--no-such-flag"]),
