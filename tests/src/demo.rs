@@ -184,7 +184,7 @@ impl Stage {
         for note in notes {
             view.say(&format!("note: {note}"));
         }
-        if let Some(line) = lines.iter().find(|line| !line.agrees()) {
+        if let Some(line) = lines.iter().find(|line| line.bypasses()) {
             let Line { client_id, said, seen } = line;
             view.say(&format!(
                 "NOT ALL TRAFFIC PASSED THROUGH THE PROXY: {client_id} counts {said} records, the proxy saw {seen}"

@@ -70,7 +70,11 @@ pub(super) fn check(lines: &[Line], width: Option<u16>) -> String {
     let mut table = table(width);
     table.set_header(["client", "records by its own count", "records the proxy saw", ""]);
     for line in lines {
-        let verdict = if line.agrees() { "equal" } else { "DIFFERENT" };
+        let verdict = match (line.agrees(), line.bypasses()) {
+            (true, _) => "equal",
+            (false, true) => "PART WENT PAST THE PROXY",
+            (false, false) => "some were sent twice",
+        };
         table.add_row([Cell::new(line.client_id), right(line.said), right(line.seen), Cell::new(verdict)]);
     }
     table.to_string()
