@@ -4,6 +4,7 @@
 
 mod bench;
 mod demo;
+mod fuzz;
 mod lint;
 mod setup;
 mod step;
@@ -30,6 +31,7 @@ enum Command {
     Setup(setup::Args),
     Lint(lint::Args),
     Test(test::Args),
+    Fuzz(fuzz::Args),
     Bench(bench::Args),
 }
 
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Lint(args) => lint::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match outcome {
