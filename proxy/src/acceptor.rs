@@ -26,7 +26,7 @@ use crate::worker::Command;
 /// Connections that the kernel completes and keeps until they are accepted; it may allow fewer (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// How long nothing is accepted when the system has no descriptor or memory for it. The connections wait in the backlog.
+/// How long nothing is accepted when the system has no descriptor or memory for it. Connections wait in the backlog.
 const BREATH: Duration = Duration::from_millis(100);
 
 /// A new connection.
@@ -92,7 +92,7 @@ impl Acceptor {
                         self.registry.refused(&lane.broker, RefusalReason::MaxConnections);
                         if let Some(suppressed) = over_limit.pass() {
                             let limit = self.live.limit();
-                            warn!(%peer, limit, suppressed, "connection closed: as many live as --max-connections allows");
+                            warn!(%peer, limit, suppressed, "connection closed: --max-connections live already");
                         }
                     }
                 },

@@ -31,7 +31,8 @@ pub(crate) async fn serve(accepted: Accepted, worker: Rc<Worker>) {
             // The nearest to the refusal that the client would have met without us.
             reset_on_close(&client);
             if let Some(suppressed) = worker.connect_failed.pass() {
-                warn!(%peer, upstream = %lane.route.upstream, %error, suppressed, "client's connection closed: none to the upstream");
+                let upstream = &lane.route.upstream;
+                warn!(%peer, %upstream, %error, suppressed, "client's connection closed: none to the upstream");
             }
             return observer.close(match error {
                 ConnectError::Unresolved(_) => CloseReason::Resolve,

@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use kafkascope_protocol::{
     BatchHead, BatchPlan, Connection, Depth, Direction as WireDirection, Limits, LostSync, LostSyncReason, Observation,
@@ -18,13 +19,13 @@ use crate::forward::{Direction, Ending, Peer, Place, Tap, UnixNanos};
 use crate::lane::Lane;
 use crate::worker::Worker;
 
-/// One in so many calls is timed, for the figure of what observing costs.
-const TIMED: u32 = 16;
+/// One in so many calls is timed, for the figure of what observing costs. Odd, because reads and writes take turns.
+const TIMED: u32 = 17;
 
 /// Observes one connection from its acceptance to its end.
 pub(crate) struct Observer {
     worker: Rc<Worker>,
-    lane: std::sync::Arc<Lane>,
+    lane: Arc<Lane>,
     peer: IpAddr,
     /// `None` when it has been closed.
     recorder: Option<Recorder>,
@@ -35,7 +36,7 @@ pub(crate) struct Observer {
 
 impl Observer {
     /// A client has connected.
-    pub(crate) fn open(worker: &Rc<Worker>, lane: &std::sync::Arc<Lane>, peer: IpAddr) -> Self {
+    pub(crate) fn open(worker: &Rc<Worker>, lane: &Arc<Lane>, peer: IpAddr) -> Self {
         let depth = match lane.route.observe {
             Observe::None => None,
             Observe::Headers => Some(Depth::Headers),
@@ -100,12 +101,13 @@ impl Observer {
         }
         if shown.is_err() {
             self.decoder = None;
-            error!(peer = %self.peer, upstream = %self.lane.route.upstream, "decoding panicked: this connection is forwarded unobserved");
+            let (peer, upstream) = (self.peer, &self.lane.route.upstream);
+            error!(%peer, %upstream, "decoding panicked: this connection is forwarded unobserved");
         }
         shown.ok()
     }
 
-    /// Every sixteenth call is timed and stands for sixteen.
+    /// Every seventeenth call is timed and stands for seventeen.
     #[inline]
     fn timed<R>(&mut self, now: UnixNanos, call: impl FnOnce(&mut Self) -> R) -> R {
         self.calls = self.calls.wrapping_add(1);

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::acceptor::{Acceptor, listener};
 use crate::admin::{self, Admin, Readiness};
-use crate::config::{Config, ListenAddress};
+use crate::config::{Config, ListenAddress, Route};
 use crate::descriptors;
 use crate::forward::Clock;
 use crate::lane::Lane;
@@ -120,7 +120,8 @@ impl Proxy {
         };
         let mut accepting = JoinSet::new();
         for (lane, listener) in lanes {
-            info!(listen = %listener.local_addr()?, upstream = %lane.route.upstream, observe = ?lane.route.observe, "route open");
+            let Route { upstream, observe, .. } = &lane.route;
+            info!(listen = %listener.local_addr()?, %upstream, ?observe, "route open");
             #[expect(
                 deprecated,
                 reason = "its unsafe successor wants a promise that std's listener keeps: the descriptor stays open"

@@ -19,8 +19,8 @@ pub(crate) struct Rounds {
 }
 
 impl Rounds {
-    /// Brings the registry up to date. Returns the time of that. Goes on to its end even if the caller goes away, because
-    /// an answer that nobody absorbs is lost.
+    /// Brings the registry up to date. Returns the time of that. Goes on to its end even if the caller goes away,
+    /// because an answer that nobody absorbs is lost.
     pub(crate) async fn collect(&self) -> Timestamp {
         let round = tokio::spawn(Self::gather(self.clone()));
         // It panics only if the registry did, and then there is nothing to wait for.

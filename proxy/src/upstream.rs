@@ -21,7 +21,7 @@ pub(crate) enum ConnectError {
     TimedOut,
 }
 
-/// Connects to the first address of `upstream` that answers. A name is resolved anew, as its addresses may have changed.
+/// Connects to the first address of `upstream` that answers. A name is resolved anew: its addresses may have changed.
 pub(crate) async fn connect(upstream: &UpstreamAddress, timeout: Duration) -> Result<TcpStream, ConnectError> {
     let deadline = Instant::now() + timeout;
     let addresses = match upstream.host() {

@@ -69,10 +69,12 @@ impl Endpoint {
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = || "is not an address such as 127.0.0.1:9092, [::1]:9092 or localhost:9092".to_owned();
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let port = port.parse().map_err(|_| format!("has no port from 0 to 65535 after the last colon: {port:?}"))?;
+        let port = port
+            .parse()
+            .map_err(|_less_clear| format!("has no port from 0 to 65535 after the last colon: {port:?}"))?;
         let host = if let Some(inner) = host.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or_else(wrong)?;
-            Host::Ip(IpAddr::V6(inner.parse::<Ipv6Addr>().map_err(|_| wrong())?))
+            Host::Ip(IpAddr::V6(inner.parse::<Ipv6Addr>().map_err(|_less_clear| wrong())?))
         } else if let Ok(ip) = host.parse::<IpAddr>() {
             if ip.is_ipv6() {
                 return Err("has an IPv6 address without brackets, e.g. [::1]:9092".to_owned());

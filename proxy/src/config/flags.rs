@@ -9,17 +9,17 @@ use super::ConfigError;
 
 /// Transparent Kafka proxy that measures what clients do.
 ///
-/// Clients connect to LISTEN instead of the broker; every byte is passed on unchanged to UPSTREAM, and what passes is
-/// measured: latency, batch sizes, compression, acks, by client. Each flag has an environment name, and a file (--config)
-/// may set them all by their long names: flags win over the environment, the environment over the file.
+/// Clients connect to LISTEN instead of the broker; every byte is passed on unchanged to UPSTREAM, and what passes
+/// is measured: latency, batch sizes, compression, acks, by client. Each flag has an environment name, and a file
+/// (--config) may set them all by their long names: flags win over the environment, the environment over the file.
 #[derive(Debug, Default, Parser, Deserialize)]
 #[command(name = "kafkascope-proxy", version, after_help = EXAMPLES)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub(super) struct Flags {
     /// Where to listen and where that leads; once for each broker.
     ///
-    /// Options: observe=none|headers|full (else as --observe), name=CLUSTER (groups the routes of one cluster), id=N (the
-    /// broker's node id). IPv6 in brackets; host names are resolved at each connection.
+    /// Options: observe=none|headers|full (else as --observe), name=CLUSTER (groups the routes of one cluster), id=N
+    /// (the broker's node id). IPv6 in brackets; host names are resolved at each connection.
     #[arg(long, env = "KAFKASCOPE_ROUTE", value_name = "LISTEN=UPSTREAM[,OPTION=..]", value_delimiter = ' ')]
     pub(super) route: Option<Vec<Value>>,
 
@@ -47,8 +47,8 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_DRAIN_TIMEOUT", value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) drain_timeout: Option<Value>,
 
-    /// Export metrics and spans to this OpenTelemetry collector, e.g. http://127.0.0.1:4317. The standard OTEL_EXPORTER_OTLP_*
-    /// variables are honoured, too; without any there is no export.
+    /// Export metrics and spans to this OpenTelemetry collector, e.g. http://127.0.0.1:4317. The standard
+    /// OTEL_EXPORTER_OTLP_* variables are honoured, too; without any there is no export.
     #[arg(long, env = "KAFKASCOPE_OTLP_ENDPOINT", value_name = "URL", allow_hyphen_values = true)]
     pub(super) otlp_endpoint: Option<Value>,
 
@@ -104,7 +104,8 @@ Examples:
   Forward only, decode nothing:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --observe none
 
-Exit status: 0 after a drain, 143 when a second signal cut it short, 64 for a wrong configuration, 71 when an address cannot be bound.
+Exit status: 0 after a drain, 143 when a second signal cut it short, 64 for a wrong configuration, 71 when an address
+cannot be bound.
 RUST_LOG sets what is logged to standard error, e.g. RUST_LOG=debug.";
 
 impl Flags {

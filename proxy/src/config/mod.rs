@@ -150,7 +150,7 @@ fn processors() -> NonZeroUsize {
 }
 
 fn count(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_| "is not a whole number from 1".to_owned())
+    text.parse().map_err(|_less_clear| "is not a whole number from 1".to_owned())
 }
 
 /// Checks a value that may be absent.

@@ -65,7 +65,7 @@ fn sampler() -> Result<SampleRatio, ConfigError> {
 
 fn ratio(text: &str) -> Result<SampleRatio, String> {
     let wrong = || "is not a number between 0 and 1".to_owned();
-    SampleRatio::new(text.parse().map_err(|_| wrong())?).map_err(|_| wrong())
+    SampleRatio::new(text.parse().map_err(|_less_clear| wrong())?).map_err(|_less_clear| wrong())
 }
 
 fn url(text: &str) -> Result<String, String> {
@@ -77,8 +77,8 @@ fn url(text: &str) -> Result<String, String> {
 }
 
 fn cap(text: &str) -> Result<Cap, String> {
-    let values = text.parse().map_err(|_| "is not a whole number".to_owned())?;
-    Cap::new(values).map_err(|_| "is not between 1 and 10,000,000".to_owned())
+    let values = text.parse().map_err(|_less_clear| "is not a whole number".to_owned())?;
+    Cap::new(values).map_err(|_less_clear| "is not between 1 and 10,000,000".to_owned())
 }
 
 fn key(text: &str) -> Result<ClientKey, String> {
@@ -90,5 +90,5 @@ fn key(text: &str) -> Result<ClientKey, String> {
 }
 
 fn time(text: &str) -> Result<Expiry, String> {
-    Expiry::new(duration::parse(text)?).map_err(|_| "is not between 1s and 30 days".to_owned())
+    Expiry::new(duration::parse(text)?).map_err(|_less_clear| "is not between 1s and 30 days".to_owned())
 }

@@ -1,10 +1,9 @@
 //! Ending a connection between two messages: nothing that the client was promised gets lost.
 //!
-//! Reading from the client stops where one of its messages ends. When the answers to all of them have been delivered the
-//! client is told that no more will come, what it sends all the same is read and dropped for a moment (closing a socket
-//! with unread input sends a reset, and a reset makes the client's kernel throw away answers that its application has
-//! not read yet), and the connection is closed. A tap that cannot tell messages apart makes a pause in the traffic take the place of
-//! their end.
+//! Reading from the client stops where one of its messages ends. When the answers to all of them have been delivered,
+//! the client is told that no more will come, what it sends all the same is read and dropped for a moment (closing a
+//! socket with unread input sends a reset, which may overtake the last answer), and the connection is closed. With a
+//! tap that cannot tell messages apart, a pause in the traffic takes the place of their end.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};

@@ -16,8 +16,8 @@ use super::{Direction, Ending, Peer, READ_BYTES, Resources, Tap};
 /// Shortest opaque run worth splicing, in bytes. Copying wins below: a splice of 64 KiB costs more than its copy.
 const SPLICE_FROM: u64 = 128 << 10;
 
-/// Of a run without a known end nobody knows how much is there to be spliced, so a splice has to move this many bytes for
-/// the next one to be tried: less, and copying is cheaper.
+/// Of a run without a known end nobody knows how much is there to be spliced, so a splice has to move this many bytes
+/// for the next one to be tried: less, and copying is cheaper.
 const BRISK: usize = 64 << 10;
 
 /// The end of a run that is being spliced is spliced down to this many bytes; what is left comes with the next head.

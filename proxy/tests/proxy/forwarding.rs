@@ -6,7 +6,6 @@ use std::thread::scope;
 use std::time::Instant;
 
 use kafkascope_proxy::forward::{Direction, Ending, Peer, READ_BYTES};
-use rustix::net::sockopt;
 
 use crate::frames::{self, Frames};
 use crate::rig::{DEADLINE, Outcome, Random, Rig, Totals, Turns};
@@ -148,7 +147,7 @@ fn what_came_before_a_reset_is_delivered() {
     (&rig.upstream).write_all(b"the reason why").unwrap();
     let mut reason = [0; 14];
     // Delivered to the client's kernel before the reset follows.
-    while (&rig.client).peek(&mut reason).unwrap() < 14 {}
+    while rig.client.peek(&mut reason).unwrap() < 14 {}
     reset(&rig.upstream);
     (&rig.client).read_exact(&mut reason).unwrap();
     assert_eq!(&reason, b"the reason why");
@@ -265,8 +264,6 @@ fn fill(mut stream: &TcpStream) -> u64 {
 
 /// Ends a connection with a reset, without closing the descriptor that the test still holds.
 fn reset(stream: &TcpStream) {
-    let address = sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
-    address.unwrap();
-    // On Linux a connected TCP socket that is disconnected with a linger time of 0 sends a reset.
+    // On Linux disconnecting an established TCP socket sends a reset (`tcp_disconnect`).
     rustix::net::connect_unspec(stream).unwrap();
 }

@@ -37,7 +37,8 @@ pub(crate) fn clean(mut command: Command) -> Command {
 }
 
 impl Process {
-    /// Starts a proxy with an admin server, a worker and a route from a free port to each upstream (with its options), and waits until it is open.
+    /// Starts a proxy with an admin server, a worker, and a route from a free port to each upstream (with its options),
+    /// and waits until it is open.
     pub(crate) fn start(upstreams: &[&str], arguments: &[&str]) -> Self {
         let mut command = command();
         command.args(arguments);

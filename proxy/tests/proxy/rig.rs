@@ -135,8 +135,8 @@ impl Told {
     }
 }
 
-/// A tap for a made-up protocol: in each direction heads and long bodies take turns, the sizes following from a seed, and
-/// bodies need not be shown.
+/// A tap for a made-up protocol: in each direction heads and long bodies take turns, the sizes following from a seed,
+/// and bodies need not be shown.
 pub(crate) struct Turns {
     pub(crate) told: Told,
     flows: [Flow; 2],

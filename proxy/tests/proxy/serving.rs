@@ -132,8 +132,9 @@ fn one_reader_that_stalls_does_not_stop_the_others() {
     let mut full_since = None::<Instant>;
     while full_since.is_none_or(|since| since.elapsed() < Duration::from_millis(300)) {
         assert!(begun.elapsed() < DEADLINE, "backpressure comes");
-        match (&stalled).write(&[1; 65536]) {
-            Ok(_) => full_since = None,
+        let taken = (&stalled).write(&[1; 65536]);
+        match taken {
+            Ok(_some) => full_since = None,
             Err(_) => _ = full_since.get_or_insert_with(Instant::now),
         }
     }
@@ -229,8 +230,8 @@ fn a_drain_under_load_loses_no_answer() {
     assert_eq!(process.wait().code(), Some(0));
 }
 
-/// Asks with up to a hundred requests in flight until the connection ends. Returns the number of answers, which have to be
-/// whole and in order.
+/// Asks with up to a hundred requests in flight until the connection ends. Returns the number of answers, which have to
+/// be whole and in order.
 fn ask_until_told(client: &TcpStream) -> u32 {
     let answered = AtomicU32::new(0);
     scope(|scope| {
