@@ -170,7 +170,7 @@ fn mean(histogram: &Histogram) -> Option<f64> {
 
 impl Latency {
     fn of(nanos: &Histogram) -> Option<Self> {
-        let ms = |quantile| nanos.quantile(quantile, 1e9).map(|seconds| seconds * 1e3);
+        let ms = |quantile| nanos.quantile(quantile).map(|seconds| seconds * 1e3);
         Some(Self { count: nanos.count(), mean: mean(nanos)? / 1e6, p50: ms(0.5)?, p99: ms(0.99)? })
     }
 }

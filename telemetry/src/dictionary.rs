@@ -30,21 +30,27 @@ const HIGHEST_VERSION: i16 = 63;
 pub struct Dictionary {
     settings: Settings,
     names: Mutex<Names>,
-    series: Mutex<HashTable<(u64, Weak<Series>)>>,
+    series: Mutex<HashTable<Entry>>,
     hasher: RandomState,
     next_series: AtomicU64,
     next_value: AtomicU32,
     accounts: [Account; Dimension::ALL.len()],
 }
 
+/// The cluster of a topic, where there is a name for it.
+type Cluster = Option<Arc<str>>;
+
+/// The hash of a series, and the series while it lives.
+type Entry = (u64, Weak<Series>);
+
 #[derive(Debug, Default)]
 struct Names {
     clients: HashMap<(Box<str>, Option<IpAddr>), Weak<Client>>,
-    topics: HashMap<(Option<Arc<str>>, Box<str>), Weak<Topic>>,
-    topics_by_id: HashMap<(Option<Arc<str>>, TopicId), Weak<Topic>>,
-    topic_names: HashMap<(Option<Arc<str>>, TopicId), Arc<str>>,
+    topics: HashMap<(Cluster, Box<str>), Weak<Topic>>,
+    topics_by_id: HashMap<(Cluster, TopicId), Weak<Topic>>,
+    topic_names: HashMap<(Cluster, TopicId), Arc<str>>,
     /// The keys of `topic_names`, the oldest first.
-    topic_ids: VecDeque<(Option<Arc<str>>, TopicId)>,
+    topic_ids: VecDeque<(Cluster, TopicId)>,
     unknown: HashSet<Arc<str>>,
     other_client: Option<Arc<Client>>,
     other_topic: Option<Arc<Topic>>,
@@ -362,8 +368,7 @@ impl Dictionary {
     fn find(&self, metric: Metric, attributes: &Attributes) -> Option<Arc<Series>> {
         let hash = series::hash(&self.hasher, metric, attributes);
         let table = lock(&self.series);
-        let alive =
-            |(_, weak): &(u64, Weak<Series>)| weak.upgrade().is_some_and(|series| series.is(metric, attributes));
+        let alive = |(_, weak): &Entry| weak.upgrade().is_some_and(|series| series.is(metric, attributes));
         table.find(hash, alive).and_then(|(_, weak)| weak.upgrade())
     }
 
@@ -371,8 +376,7 @@ impl Dictionary {
         let hash = series::hash(&self.hasher, metric, &attributes);
         let mut table = lock(&self.series);
         // Another worker may have come first.
-        let alive =
-            |(_, weak): &(u64, Weak<Series>)| weak.upgrade().is_some_and(|series| series.is(metric, &attributes));
+        let alive = |(_, weak): &Entry| weak.upgrade().is_some_and(|series| series.is(metric, &attributes));
         if let Some(series) = table.find(hash, alive).and_then(|(_, weak)| weak.upgrade()) {
             return series;
         }

@@ -7,7 +7,10 @@
 //!   what is longer counts in the last bucket.
 //! * Counts and sizes: 1 to 2^39, longer ones in the last bucket.
 //!
-//! Sums, minima and maxima are integers (nanoseconds, bytes, things), so they are exact in whatever order they are added.
+//! Sums are integers (nanoseconds, bytes, things), so they are exact in whatever order they are added. Minimum and maximum
+//! are left out: of a distribution that is never reset they soon say nothing, and they would cost a sixth of recording.
+
+use std::marker::PhantomData;
 
 /// OTLP's scale of all histograms: 2^3 buckets a power of two.
 pub const SCALE: i32 = 3;
@@ -75,81 +78,140 @@ pub(crate) fn lower_bound(index: i32) -> f64 {
 }
 
 /// What a shard counts between two drains.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Cell {
     counts: Vec<u64>,
     offset: i32,
     zero: u64,
     sum: u64,
-    /// Above `max` while the cell is untouched.
-    min: u64,
-    max: u64,
-}
-
-impl Default for Cell {
-    fn default() -> Self {
-        Self { counts: Vec::new(), offset: 0, zero: 0, sum: 0, min: u64::MAX, max: 0 }
-    }
 }
 
 impl Cell {
     /// Counts a duration.
     #[inline]
     pub(crate) fn record_nanos(&mut self, nanos: u64) {
-        self.record(nanos, nanos as i64 as f64 / 1e9, FIRST_NANOS);
+        if nanos == 0 {
+            self.zero += 1;
+        } else {
+            self.record(nanos, Nanos::value(nanos), 1, Nanos::FIRST);
+        }
     }
 
     /// Counts a size or a number of things.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn record_count(&mut self, count: u64) {
-        self.record(count, count as i64 as f64, FIRST_COUNT);
+        self.record(count, Counts::value(count), 1, Counts::FIRST);
     }
 
     #[inline]
-    fn record(&mut self, raw: u64, value: f64, first: i32) {
+    fn record(&mut self, raw: u64, value: f64, times: u64, first: i32) {
         let index = index(value);
         match self.counts.get_mut(index.wrapping_sub(self.offset) as u32 as usize) {
-            Some(count) => *count += 1,
-            None => self.widen(index, raw, first),
+            Some(count) => *count += times,
+            None => self.widen(index, raw, times, first),
         }
-        self.sum = self.sum.wrapping_add(raw);
-        if raw < self.min {
-            self.min = raw;
-        }
-        if raw > self.max {
-            self.max = raw;
-        }
+        self.sum = self.sum.wrapping_add(raw.wrapping_mul(times));
     }
 
     #[cold]
     #[inline(never)]
-    fn widen(&mut self, index: i32, raw: u64, first: i32) {
+    fn widen(&mut self, index: i32, raw: u64, times: u64, first: i32) {
         if raw == 0 || index < first {
-            self.zero += 1;
+            self.zero += times;
             return;
         }
         let last = first + BUCKETS as i32 - 1;
         let index = index.min(last);
         widen(&mut self.counts, &mut self.offset, index, index, first, last);
         if let Some(count) = self.counts.get_mut((index - self.offset) as usize) {
-            *count += 1;
+            *count += times;
         }
     }
 
     /// What was counted since the last call, if anything. The window stays, for the values to come.
     pub(crate) fn take(&mut self) -> Option<Histogram> {
-        if self.min > self.max {
+        // A value that is not zero is in the sum.
+        if self.zero == 0 && self.sum == 0 {
             return None;
         }
         let taken = Histogram {
             zero: std::mem::take(&mut self.zero),
             sum: std::mem::take(&mut self.sum),
-            min: std::mem::replace(&mut self.min, u64::MAX),
-            max: std::mem::take(&mut self.max),
             ..Histogram::window(&self.counts, self.offset)
         };
         self.counts.fill(0);
         Some(taken)
+    }
+}
+
+/// What its integers are.
+pub(crate) trait Recorded {
+    /// The integer as a value of the metric's unit.
+    fn value(raw: u64) -> f64;
+    /// Index of the first bucket.
+    const FIRST: i32;
+}
+
+/// Nanoseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Nanos;
+
+impl Recorded for Nanos {
+    #[inline]
+    fn value(raw: u64) -> f64 {
+        raw as i64 as f64 / 1e9
+    }
+
+    const FIRST: i32 = FIRST_NANOS;
+}
+
+/// Sizes, or numbers of things.
+#[derive(Debug, Default)]
+pub(crate) struct Counts;
+
+impl Recorded for Counts {
+    #[inline]
+    fn value(raw: u64) -> f64 {
+        raw as i64 as f64
+    }
+
+    const FIRST: i32 = FIRST_COUNT;
+}
+
+/// A cell for values that often repeat, such as those of batches: one record each, or full of equal records. A value equal
+/// to the one before is only counted, which costs next to nothing.
+#[derive(Debug, Default)]
+pub(crate) struct RepeatingCell<R> {
+    cell: Cell,
+    last: u64,
+    /// How often `last` came in a row; not yet in the cell.
+    repeats: u64,
+    recorded: PhantomData<R>,
+}
+
+impl<R: Recorded> RepeatingCell<R> {
+    #[inline]
+    pub(crate) fn record(&mut self, raw: u64) {
+        if raw == self.last {
+            self.repeats += 1;
+        } else {
+            self.flush();
+            (self.last, self.repeats) = (raw, 1);
+        }
+    }
+
+    #[inline]
+    fn flush(&mut self) {
+        let times = std::mem::take(&mut self.repeats);
+        if times > 0 {
+            self.cell.record(self.last, R::value(self.last), times, R::FIRST);
+        }
+    }
+
+    /// As [`Cell::take`].
+    pub(crate) fn take(&mut self) -> Option<Histogram> {
+        self.flush();
+        self.cell.take()
     }
 }
 
@@ -175,7 +237,7 @@ fn widen(counts: &mut Vec<u64>, offset: &mut i32, low: i32, high: i32, first: i3
 }
 
 /// A distribution: of some time, or since its series began.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
     /// Count by bucket, from the first to the last that is not empty.
     counts: Vec<u64>,
@@ -183,14 +245,6 @@ pub struct Histogram {
     offset: i32,
     zero: u64,
     sum: u64,
-    min: u64,
-    max: u64,
-}
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { counts: Vec::new(), offset: 0, zero: 0, sum: 0, min: u64::MAX, max: 0 }
-    }
 }
 
 impl Histogram {
@@ -215,12 +269,9 @@ impl Histogram {
         }
         self.zero += other.zero;
         self.sum = self.sum.saturating_add(other.sum);
-        self.min = self.min.min(other.min);
-        self.max = self.max.max(other.max);
     }
 
-    /// What was counted since `earlier`, a former state of this histogram. Minimum and maximum of that time are not
-    /// known; they are given as those of the whole.
+    /// What was counted since `earlier`, a former state of this histogram.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut counts = self.counts.clone();
@@ -231,8 +282,6 @@ impl Histogram {
         Self {
             zero: self.zero.saturating_sub(earlier.zero),
             sum: self.sum.saturating_sub(earlier.sum),
-            min: self.min,
-            max: self.max,
             ..Self::window(&counts, self.offset)
         }
     }
@@ -255,12 +304,6 @@ impl Histogram {
         self.sum
     }
 
-    /// Smallest and largest, in recorded integers; `None` if there is no value.
-    #[must_use]
-    pub const fn extremes(&self) -> Option<(u64, u64)> {
-        if self.min > self.max { None } else { Some((self.min, self.max)) }
-    }
-
     /// Index of the first bucket that is not empty, and the counts from there to the last.
     #[must_use]
     pub fn buckets(&self) -> (i32, &[u64]) {
@@ -277,27 +320,26 @@ impl Histogram {
         self.zero + counted.iter().sum::<u64>()
     }
 
-    /// The value below which a share of `quantile` (0 to 1) of the values lies, in units of which `per_unit` integers
-    /// make one; at most half a bucket (4.5 %) off.
+    /// The value below which a share of `quantile` (0 to 1) of the values lies, in the unit of the buckets; at most a bucket
+    /// (9 %) off.
     #[must_use]
-    pub fn quantile(&self, quantile: f64, per_unit: f64) -> Option<f64> {
-        let (min, max) = self.extremes()?;
-        let (min, max) = (min as f64 / per_unit, max as f64 / per_unit);
-        let rank = (quantile * self.count() as f64).ceil().max(1.0);
+    pub fn quantile(&self, quantile: f64) -> Option<f64> {
+        let count = self.count();
+        let rank = (quantile * count as f64).ceil().max(1.0);
         let mut seen = self.zero as f64;
         if seen >= rank {
-            return Some(min);
+            return Some(0.0);
         }
         for (index, &count) in (self.offset..).zip(&self.counts) {
             let within = rank - seen;
             seen += count as f64;
             if seen >= rank {
                 let (low, high) = (lower_bound(index), lower_bound(index + 1));
-                let value = low + (high - low) * within / count as f64;
-                return Some(value.clamp(min, max));
+                return Some(low + (high - low) * within / count as f64);
             }
         }
-        Some(max)
+        // No value at all, or a quantile above 1.
+        (count > 0).then(|| lower_bound(self.offset + self.counts.len() as i32))
     }
 }
 
@@ -333,7 +375,7 @@ mod tests {
         }
 
         #[test]
-        fn merged_parts_are_the_whole(values in prop::collection::vec(0..u64::MAX >> 20, 0..200), cut in 0_usize..200) {
+        fn merged_parts_are_the_whole(values in prop::collection::vec(prop_oneof![0..u64::MAX >> 20, 0..3_u64], 0..200), cut in 0_usize..200) {
             let cut = cut.min(values.len());
             let mut merged = of(&values[..cut]);
             merged.merge(&of(&values[cut..]));
@@ -341,7 +383,6 @@ mod tests {
             prop_assert_eq!(merged.buckets(), whole.buckets());
             prop_assert_eq!(merged.count(), values.len() as u64);
             prop_assert_eq!(merged.sum(), values.iter().sum::<u64>());
-            prop_assert_eq!(merged.extremes(), values.iter().min().copied().zip(values.iter().max().copied()));
             let rest = merged.since(&of(&values[..cut]));
             let later = of(&values[cut..]);
             prop_assert_eq!(rest.buckets().1, later.buckets().1);
@@ -356,7 +397,7 @@ mod tests {
 
         #[test]
         fn a_quantile_is_within_a_bucket_of_the_truth(mut values in prop::collection::vec(1..1_000_000_u64, 1..200), q in 0.0..1.0_f64) {
-            let estimate = of(&values).quantile(q, 1.0).unwrap();
+            let estimate = of(&values).quantile(q).unwrap();
             values.sort_unstable();
             let rank = ((q * values.len() as f64).ceil() as usize).max(1);
             let truth = values[rank - 1] as f64;
@@ -373,7 +414,6 @@ mod tests {
         assert_eq!(histogram.zero(), 3);
         assert_eq!(histogram.buckets(), (FIRST_NANOS, &[1_u64][..]));
         assert_eq!(histogram.sum(), 120);
-        assert_eq!(histogram.extremes(), Some((0, 60)));
     }
 
     #[test]
@@ -389,8 +429,8 @@ mod tests {
         let mut cell = Cell::default();
         cell.record_count(1);
         cell.record_count(i64::MAX as u64);
+        assert_eq!(cell.take().unwrap().count(), 2);
         assert_eq!(cell.counts.len(), BUCKETS);
-        assert_eq!(cell.take().unwrap().extremes(), Some((1, i64::MAX as u64)));
     }
 
     #[test]
@@ -400,8 +440,29 @@ mod tests {
         cell.record_count(5);
         assert_eq!(cell.take().unwrap().count(), 1);
         assert!(cell.take().is_none());
-        cell.record_count(0);
+        [0, 0].iter().for_each(|&zero| cell.record_count(zero));
         let zero = cell.take().unwrap();
-        assert_eq!((zero.count(), zero.zero(), zero.sum()), (1, 1, 0));
+        assert_eq!((zero.count(), zero.zero(), zero.sum()), (2, 2, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn repeated_values_are_counted_like_others(values in prop::collection::vec(0..4_u64, 0..50), cut in 0_usize..50) {
+            let mut cell = RepeatingCell::<Counts>::default();
+            let mut all = Histogram::default();
+            for (index, &value) in values.iter().enumerate() {
+                if index == cut {
+                    // The last value of an interval is in it, and the first of the next one may be the same.
+                    all.merge(&cell.take().unwrap_or_default());
+                }
+                cell.record(value);
+            }
+            all.merge(&cell.take().unwrap_or_default());
+            prop_assert_eq!(all.count(), values.len() as u64);
+            let expected = of(&values);
+            prop_assert_eq!(all.zero(), expected.zero());
+            prop_assert_eq!(all.buckets(), expected.buckets());
+            prop_assert_eq!(all.sum(), expected.sum());
+        }
     }
 }

@@ -27,9 +27,10 @@ use kafkascope_protocol::{
 use crate::attribute;
 use crate::dictionary::{Broker, Client, Topic};
 use crate::labels::{Api, Labels};
+use crate::shard::row::TopicRow;
 use crate::shard::{Shard, Slot};
 use fetch::Fetched;
-use produce::Held;
+use produce::{HeldQueue, LastBatch};
 
 /// APIs, with their versions, whose places a connection remembers. Clients use some ten; a hostile one that uses more has
 /// them looked up again and again.
@@ -111,11 +112,10 @@ pub struct Recorder {
     /// For the topics that have no index of their own.
     other_topics: Option<Box<TopicSlots>>,
     in_flight: VecDeque<InFlight>,
-    held: VecDeque<Held>,
-    /// Index in `held` where the next answer is looked for first.
-    next_answer: usize,
-    /// Whether the partition whose batches come is the last of `held`.
-    holding: bool,
+    begun: Option<Begun>,
+    held: HeldQueue,
+    /// Where the last batch was counted: the next one probably is, too.
+    last_batch: LastBatch,
     fetched: Vec<Fetched>,
     seed: u64,
 }
@@ -143,14 +143,19 @@ struct TopicSlots {
     batches: Vec<produce::BatchSlot>,
 }
 
-/// A request that has not ended.
+/// A request that has not ended, and where it is counted.
 #[derive(Debug)]
 struct InFlight {
     seq: RequestSeq,
+    slot: Slot,
+}
+
+/// A request whose body will say where it is counted.
+#[derive(Debug)]
+struct Begun {
+    seq: RequestSeq,
     api: ApiKey,
     version: ApiVersion,
-    /// Where it is counted; [`Slot::NONE`] until its body says.
-    slot: Slot,
 }
 
 impl Recorder {
@@ -176,9 +181,9 @@ impl Recorder {
             topics: Vec::new(),
             other_topics: None,
             in_flight: VecDeque::new(),
-            held: VecDeque::new(),
-            next_answer: 0,
-            holding: false,
+            begun: None,
+            held: HeldQueue::default(),
+            last_batch: LastBatch::NONE,
             fetched: Vec::new(),
             seed: shard.spans.seed(),
         };
@@ -253,6 +258,7 @@ impl Recorder {
     fn forget(&mut self) {
         self.io = Slot::NONE;
         self.apis.clear();
+        self.last_batch = LastBatch::NONE;
         for topic in self.topics.iter_mut().flatten().chain(&mut self.other_topics) {
             topic.io = Slot::NONE;
             topic.batches.clear();
@@ -287,45 +293,56 @@ impl Recorder {
         self.software = Some(software);
     }
 
+    #[inline(never)]
     fn request_head(&mut self, shard: &mut Shard, head: &RequestHead) {
-        let (api, version) = (head.api, head.version);
-        let says_more = self.depth == Some(Depth::Full) && (api == Api::PRODUCE || api == Api::FETCH);
-        let slot =
-            if says_more { Slot::NONE } else { self.enter(shard, Api { key: api, follower: None }, version, None) };
-        self.in_flight.push_back(InFlight { seq: head.seq, api, version, slot });
+        let (seq, api, version) = (head.seq, head.api, head.version);
+        if self.begun.is_some() {
+            self.request_is_undecoded(shard);
+        }
+        if self.depth == Some(Depth::Full) && (api == Api::PRODUCE || api == Api::FETCH) {
+            self.begun = Some(Begun { seq, api, version });
+        } else {
+            let slot = self.enter(shard, Api { key: api, follower: None }, version, None);
+            self.in_flight.push_back(InFlight { seq, slot });
+        }
     }
 
     /// The body of the last request says what it is.
-    fn request_is(&mut self, shard: &mut Shard, seq: RequestSeq, follower: Option<bool>, acks: Option<Acks>) {
-        let Some(request) = self.in_flight.back().filter(|request| request.seq == seq && request.slot.is_none()) else {
-            return;
-        };
-        let (key, version) = (request.api, request.version);
-        let slot = self.enter(shard, Api { key, follower }, version, acks);
-        if let Some(request) = self.in_flight.back_mut() {
-            request.slot = slot;
+    #[inline(never)]
+    fn request_is(&mut self, shard: &mut Shard, follower: Option<bool>, acks: Option<Acks>) {
+        if let Some(Begun { seq, api: key, version }) = self.begun.take() {
+            let slot = self.enter(shard, Api { key, follower }, version, acks);
+            self.in_flight.push_back(InFlight { seq, slot });
         }
     }
 
+    /// The body of the last request says nothing: it is counted as what its head says.
+    #[cold]
+    fn request_is_undecoded(&mut self, shard: &mut Shard) {
+        self.request_is(shard, None, None);
+    }
+
     /// One more request is in flight.
+    #[inline]
     fn enter(&mut self, shard: &mut Shard, api: Api, version: ApiVersion, acks: Option<Acks>) -> Slot {
         let slots = self.api_slots(shard, api, version);
-        let (client, broker) = (&self.client, &self.broker);
-        let Some(slot) = self.apis.get_mut(slots).and_then(|slots| slots.in_flight.get_mut(acks_index(acks))) else {
+        let Some(&slot) = self.apis.get(slots).and_then(|slots| slots.in_flight.get(acks_index(acks))) else {
             return Slot::NONE;
         };
-        if slot.is_none() {
-            let labels = Labels {
-                client: client.clone(),
-                broker: Some(broker.clone()),
-                api: Some(api),
-                acks,
-                ..Labels::default()
-            };
-            *slot = shard.in_flight.slot(labels, shard.now());
+        let slot = if slot.is_none() { self.new_in_flight(shard, slots, api, acks) } else { slot };
+        shard.in_flight.row(slot).current += 1;
+        slot
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn new_in_flight(&mut self, shard: &mut Shard, slots: usize, api: Api, acks: Option<Acks>) -> Slot {
+        let labels = Labels { api: Some(api), acks, ..self.labels() };
+        let new = shard.in_flight.slot(labels, shard.now());
+        if let Some(slot) = self.apis.get_mut(slots).and_then(|slots| slots.in_flight.get_mut(acks_index(acks))) {
+            *slot = new;
         }
-        shard.in_flight.row(*slot).current += 1;
-        *slot
+        new
     }
 
     /// Index of the places of an API.
@@ -370,22 +387,27 @@ impl Recorder {
 
     /// The row of bytes and messages of a topic that has been seen.
     #[inline]
-    fn topic_row<'a>(
-        &mut self,
-        shard: &'a mut Shard,
-        topic: TopicIndex,
-    ) -> Option<&'a mut crate::shard::row::TopicRow> {
-        let place = if topic == TopicIndex::OVERFLOW {
-            &mut self.other_topics
-        } else {
-            self.topics.get_mut(topic.0 as usize)?
+    fn topic_row<'a>(&mut self, shard: &'a mut Shard, topic: TopicIndex) -> &'a mut TopicRow {
+        let slot = match self.topics.get(topic.0 as usize) {
+            Some(Some(slots)) if !slots.io.is_none() => slots.io,
+            _ => self.new_topic_row(shard, topic),
         };
-        let slots = place.as_mut()?;
+        shard.topics.row(slot)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn new_topic_row(&mut self, shard: &mut Shard, topic: TopicIndex) -> Slot {
+        let place = match topic {
+            TopicIndex::OVERFLOW => self.other_topics.as_mut(),
+            TopicIndex(index) => self.topics.get_mut(index as usize).and_then(Option::as_mut),
+        };
+        let Some(slots) = place else { return Slot::NONE };
         if slots.io.is_none() {
             let labels = Labels { client: self.client.clone(), topic: Some(slots.topic.clone()), ..Labels::default() };
             slots.io = shard.topics.slot(labels, shard.now());
         }
-        Some(shard.topics.row(slots.io))
+        slots.io
     }
 
     /// The topic behind an index that has been seen.
@@ -395,13 +417,31 @@ impl Recorder {
         place.as_ref().map(|slots| &slots.topic)
     }
 
+    /// What is observed once a connection, or should not be.
+    #[cold]
+    #[inline(never)]
+    fn seldom(&mut self, shard: &mut Shard, observation: &Observation<'_>) {
+        match observation {
+            Observation::Client(id) => self.becomes(shard, *id),
+            Observation::Software { name, version } => self.software(name, version),
+            Observation::TopicMetadata(topic) => {
+                if let (Some(id), Some(name)) = (topic.id, topic.name) {
+                    shard.dictionary.learn_topic(self.broker.cluster(), id, name);
+                }
+            }
+            Observation::CaptureRefused { .. } => shard.capture_refused(),
+            Observation::Undecoded(undecoded) => self.undecoded(shard, undecoded),
+            Observation::LostSync(lost) => self.lost_sync(shard, lost),
+            Observation::Unsolicited { .. } => self.unsolicited(shard),
+            // Not needed for any metric yet, and whatever a newer decoder tells.
+            _ => {}
+        }
+    }
+
     #[cold]
     fn undecoded(&mut self, shard: &mut Shard, undecoded: &Undecoded) {
-        if undecoded.direction == Direction::Request
-            && let Some(request) = self.in_flight.back()
-        {
-            // Its body will say nothing, so it is counted as what its head says.
-            self.request_is(shard, request.seq, None, None);
+        if undecoded.direction == Direction::Request {
+            self.request_is_undecoded(shard);
         }
         let labels = Labels {
             broker: Some(self.broker.clone()),
@@ -493,35 +533,26 @@ pub struct RecorderSink<'a> {
 }
 
 impl Sink for RecorderSink<'_> {
-    #[inline]
+    // Always: where the decoder makes an observation it is known which one it is, and the rest of this falls away.
+    #[inline(always)]
     fn observe(&mut self, observation: Observation<'_>) {
         let Self { recorder, shard } = self;
-        match observation {
-            Observation::RequestHead(head) => recorder.request_head(shard, &head),
-            Observation::ProduceHead(head) => recorder.request_is(shard, head.seq, None, Some(head.acks)),
-            Observation::ProducePartition(partition) => recorder.produce_partition(shard, &partition),
-            Observation::ProduceBatch(batch) => recorder.produce_batch(shard, &batch),
-            Observation::ProduceResult(result) => recorder.produce_result(shard, &result),
+        match &observation {
+            Observation::RequestHead(head) => recorder.request_head(shard, head),
+            Observation::ProduceHead(head) => recorder.request_is(shard, None, Some(head.acks)),
+            Observation::ProducePartition(partition) => recorder.produce_partition(shard, partition),
+            Observation::ProduceBatch(batch) => recorder.produce_batch(shard, batch),
+            Observation::ProduceResult(result) => recorder.produce_result(result),
             Observation::FetchHead(head) => {
                 let follower = head.replica_id.is_some_and(|id| id >= 0);
-                recorder.request_is(shard, head.seq, Some(follower), None);
+                recorder.request_is(shard, Some(follower), None);
             }
-            Observation::FetchPartition(partition) => recorder.fetch_partition(shard, &partition),
-            Observation::FetchBatch(batch) => recorder.fetch_batch(&batch),
+            Observation::FetchPartition(partition) => recorder.fetch_partition(shard, partition),
+            Observation::FetchBatch(batch) => recorder.fetch_batch(batch),
             Observation::Exchange(exchange) => recorder.exchange(shard, exchange),
-            Observation::Client(id) => recorder.becomes(shard, id),
-            Observation::Software { name, version } => recorder.software(name, version),
-            Observation::TopicMetadata(topic) => {
-                if let (Some(id), Some(name)) = (topic.id, topic.name) {
-                    shard.dictionary.learn_topic(recorder.broker.cluster(), id, name);
-                }
-            }
-            Observation::CaptureRefused { .. } => shard.capture_refused(),
-            Observation::Undecoded(undecoded) => recorder.undecoded(shard, &undecoded),
-            Observation::LostSync(lost) => recorder.lost_sync(shard, &lost),
-            Observation::Unsolicited { .. } => recorder.unsolicited(shard),
-            // Not needed for any metric yet, and whatever a newer decoder tells.
-            _ => {}
+            // Not needed for any metric yet.
+            Observation::FetchAsked(_) | Observation::PartitionMetadata(_) | Observation::Broker(_) => {}
+            other => recorder.seldom(shard, other),
         }
     }
 }

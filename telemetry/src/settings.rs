@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cap::Cap;
 
 /// Settings of the [`Dictionary`](crate::Dictionary), and with it of everything that records.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Bounds on cardinality.
     pub caps: Caps,
@@ -15,12 +15,6 @@ pub struct Settings {
     pub expiry: Expiry,
     /// Which exchanges become spans; `None`: none.
     pub spans: Option<SampleRatio>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { caps: Caps::default(), client_key: ClientKey::default(), expiry: Expiry::default(), spans: None }
-    }
 }
 
 /// Bounds on cardinality. What is new above them is counted and becomes `other`.

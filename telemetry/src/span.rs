@@ -65,7 +65,10 @@ pub struct Span {
 /// A worker's spans until the next drain.
 #[derive(Debug)]
 pub(crate) struct SpanQueue {
-    ratio: Option<SampleRatio>,
+    is_on: bool,
+    /// Hashes below it are sampled.
+    threshold: u64,
+    all: bool,
     random: u64,
     spans: Vec<Span>,
     dropped: u64,
@@ -75,7 +78,15 @@ impl SpanQueue {
     pub(crate) fn new(ratio: Option<SampleRatio>) -> Self {
         // The standard library's only source of randomness: its keys are new for each state.
         let random = RandomState::new().hash_one(0);
-        Self { ratio, random, spans: Vec::new(), dropped: 0 }
+        let threshold = ratio.map(SampleRatio::threshold);
+        Self {
+            is_on: ratio.is_some(),
+            threshold: threshold.flatten().unwrap_or(0),
+            all: threshold == Some(None),
+            random,
+            spans: Vec::new(),
+            dropped: 0,
+        }
     }
 
     /// A number that no connection had before.
@@ -87,17 +98,13 @@ impl SpanQueue {
     /// Whether there are spans at all.
     #[inline]
     pub(crate) fn is_on(&self) -> bool {
-        self.ratio.is_some()
+        self.is_on
     }
 
     /// Whether request `seq` of the connection with this seed is sampled.
     #[inline]
     pub(crate) fn samples(&self, seed: u64, seq: RequestSeq) -> bool {
-        match self.ratio.map(SampleRatio::threshold) {
-            None => false,
-            Some(None) => true,
-            Some(Some(threshold)) => mix(seed ^ seq.0) < threshold,
-        }
+        self.all || mix(seed ^ seq.0) < self.threshold
     }
 
     /// Ids of a new trace and its only span.

@@ -1,4 +1,5 @@
 //! Export over HTTP to a collector that takes, refuses, is away, or never answers.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod scene;
 

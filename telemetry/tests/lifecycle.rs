@@ -1,4 +1,5 @@
 //! How series begin, are folded, expire and come back, and that nothing is lost or counted twice on the way.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 mod scene;
 

@@ -135,11 +135,7 @@ impl Writer<'_> {
             Value::Counter(total) => number(number_data_point::Value::AsInt(i64::try_from(*total).unwrap_or(i64::MAX))),
             Value::UpDown(total) | Value::Gauge(total) => number(number_data_point::Value::AsInt(*total)),
             Value::Histogram(histogram) => {
-                let extremes = histogram.extremes().map(|(min, max)| (min as f64 / per_unit, max as f64 / per_unit));
-                // The minimum of an interval is not known, only that of the whole time.
-                let extremes = extremes.filter(|_| self.shape.temporality == Temporality::Cumulative);
                 let (count, sum) = (histogram.count(), Some(histogram.sum() as f64 / per_unit));
-                let (min, max) = extremes.unzip();
                 match (self.shape.aggregation, descriptor.kind) {
                     (Aggregation::Explicit, Kind::Histogram(bounds)) => DataPoint::Explicit(HistogramDataPoint {
                         attributes,
@@ -149,8 +145,6 @@ impl Writer<'_> {
                         sum,
                         bucket_counts: bucket_counts(histogram, bounds),
                         explicit_bounds: bounds.iter().collect(),
-                        min,
-                        max,
                         ..Default::default()
                     }),
                     _ => {
@@ -164,8 +158,6 @@ impl Writer<'_> {
                             scale: SCALE,
                             zero_count: histogram.zero(),
                             positive: Some(Buckets { offset, bucket_counts: counts.to_vec() }),
-                            min,
-                            max,
                             zero_threshold: zero_threshold(descriptor),
                             ..Default::default()
                         })
@@ -359,7 +351,6 @@ mod tests {
         let point = &histogram.data_points[0];
         assert_eq!((point.count, point.zero_count, point.scale), (5, 1, 3));
         assert_eq!(point.sum, Some(3.005000001));
-        assert_eq!((point.min, point.max), (Some(0.0), Some(3.0)));
         let buckets = point.positive.as_ref().unwrap();
         assert_eq!(buckets.bucket_counts.iter().sum::<u64>(), 4);
         for seconds in [0.001, 0.002, 0.002000001, 3.0] {

@@ -260,7 +260,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
                 format!("{}://{url}", if insecure { "http" } else { "https" })
             }
         };
-        let parsed = reqwest::Url::parse(&url).map_err(|_| error(key, &url, "is no URL"))?;
+        let parsed = reqwest::Url::parse(&url).map_err(|_unspecific| error(key, &url, "is no URL"))?;
         if parsed.host_str().is_none_or(str::is_empty) {
             return Err(error(key, &url, "has no host"));
         }

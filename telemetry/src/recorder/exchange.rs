@@ -22,6 +22,7 @@ pub(super) struct DurationSlot {
 }
 
 impl Recorder {
+    #[inline(never)]
     pub(super) fn exchange(&mut self, shard: &mut Shard, exchange: &Exchange) {
         let follower = exchange.fetch.map(|fetch| fetch.follower);
         let api = Api { key: exchange.api, follower };
@@ -60,6 +61,10 @@ impl Recorder {
     /// Request `seq` is no longer in flight.
     #[inline]
     fn ends(&mut self, shard: &mut Shard, seq: RequestSeq) {
+        if self.begun.as_ref().is_some_and(|begun| begun.seq == seq) {
+            self.begun = None;
+            return;
+        }
         let ended = match self.in_flight.front() {
             Some(first) if first.seq == seq => self.in_flight.pop_front(),
             _ => {
@@ -74,7 +79,7 @@ impl Recorder {
         if let Some(request) = ended {
             leave(shard, request.slot);
         }
-        if self.in_flight.is_empty() && self.in_flight.capacity() > 256 {
+        if self.in_flight.capacity() > 256 && self.in_flight.is_empty() {
             self.in_flight.shrink_to(16);
         }
     }
@@ -114,17 +119,22 @@ impl Recorder {
 
     #[inline]
     fn count_acks(&mut self, shard: &mut Shard, slots: usize, exchange: &Exchange) {
-        let (client, broker) = (&self.client, &self.broker);
-        let Some(slot) = self.apis.get_mut(slots).and_then(|slots| slots.acks.get_mut(acks_index(exchange.acks)))
-        else {
-            return;
+        let slot = match self.apis.get(slots).and_then(|slots| slots.acks.get(acks_index(exchange.acks))) {
+            Some(&slot) if !slot.is_none() => slot,
+            _ => self.new_acks(shard, slots, exchange),
         };
-        if slot.is_none() {
-            let (client, broker) = (client.clone(), Some(broker.clone()));
-            let labels = Labels { client, broker, acks: exchange.acks, ..Labels::default() };
-            *slot = shard.acks.slot(labels, shard.now());
+        shard.acks.row(slot).requests += 1;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn new_acks(&mut self, shard: &mut Shard, slots: usize, exchange: &Exchange) -> Slot {
+        let labels = Labels { acks: exchange.acks, ..self.labels() };
+        let new = shard.acks.slot(labels, shard.now());
+        if let Some(slot) = self.apis.get_mut(slots).and_then(|slots| slots.acks.get_mut(acks_index(exchange.acks))) {
+            *slot = new;
         }
-        shard.acks.row(*slot).requests += 1;
+        new
     }
 
     /// A span of an exchange, as far as it does not depend on the topic.
@@ -158,7 +168,8 @@ fn segments(times: &Times) -> [u64; 5] {
     let end = times.response_written.0.max(start);
     let mut last = start;
     let mut until = |moment: u64| {
-        let next = moment.clamp(last, end);
+        // Not `clamp`, which asks first whether it can panic.
+        let next = moment.max(last).min(end);
         let length = next - last;
         last = next;
         length

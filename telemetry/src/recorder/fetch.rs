@@ -18,6 +18,7 @@ pub(super) struct Fetched {
 }
 
 impl Recorder {
+    #[inline(never)]
     pub(super) fn fetch_partition(&mut self, shard: &mut Shard, partition: &FetchPartition<'_>) {
         if partition.record_bytes == 0 && partition.error.is_none() {
             return;
@@ -41,7 +42,7 @@ impl Recorder {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn fetch_batch(&mut self, batch: &PartitionBatch<'_>) {
         if let Some(fetched) = self.fetched.last_mut() {
             fetched.messages += delivered(&batch.head, batch.fetch_offset);
@@ -59,10 +60,9 @@ impl Recorder {
             }
             let mut fetched = std::mem::take(&mut self.fetched);
             for topic in fetched.drain(..) {
-                if let Some(row) = self.topic_row(shard, topic.topic) {
-                    row.bytes_out += topic.bytes;
-                    row.consumed += topic.messages;
-                }
+                let row = self.topic_row(shard, topic.topic);
+                row.bytes_out += topic.bytes;
+                row.consumed += topic.messages;
             }
             self.fetched = fetched;
         }

@@ -1,5 +1,7 @@
 //! Produce: batches as sent, bytes and messages as accepted.
 
+use std::ops::Range;
+
 use kafkascope_protocol::{
     Codec, ErrorCode, Exchange, Outcome, PartitionBatch, ProducePartition, ProduceResult, RequestSeq, TopicIndex,
 };
@@ -7,7 +9,7 @@ use kafkascope_protocol::{
 use super::Recorder;
 use crate::labels::Labels;
 use crate::shard::{Shard, Slot};
-use crate::span::Operation;
+use crate::span::{Operation, Span};
 
 /// Longer fill times come from record timestamps that the producer sets itself.
 const LONGEST_FILL_MS: i64 = 3_600_000;
@@ -21,14 +23,76 @@ const APPENDED: [ErrorCode; 3] = [
 
 /// A partition of a Produce request that has not ended.
 #[derive(Debug)]
-pub(super) struct Held {
-    pub(super) seq: RequestSeq,
-    pub(super) topic: TopicIndex,
-    pub(super) partition: i32,
-    pub(super) bytes: u64,
-    pub(super) records: u64,
+struct Held {
+    seq: RequestSeq,
+    topic: TopicIndex,
+    partition: i32,
+    bytes: u64,
+    records: u64,
     /// `None` until the broker has answered.
-    pub(super) answer: Option<ErrorCode>,
+    answer: Option<ErrorCode>,
+}
+
+/// The partitions of all Produce requests that have not ended, in the order of the requests. Those that ended stay in
+/// front until all have: a queue that is mostly emptied as a whole.
+#[derive(Debug, Default)]
+pub(super) struct HeldQueue {
+    parts: Vec<Held>,
+    /// Index of the first that has not ended.
+    start: usize,
+    /// Index where the next answer is looked for first.
+    next_answer: usize,
+    /// Whether the partition whose batches come is the last of `parts`.
+    open: bool,
+}
+
+impl HeldQueue {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.parts.len() - self.start
+    }
+
+    /// The range of a request's parts.
+    #[inline]
+    fn range(&self, seq: RequestSeq) -> Range<usize> {
+        let waiting = self.parts.get(self.start..).unwrap_or_default();
+        // Requests end in order, except that one with acks=0 does not wait for those before it.
+        let before = match waiting.first() {
+            Some(first) if first.seq < seq => waiting.partition_point(|held| held.seq < seq),
+            _ => 0,
+        };
+        let own = waiting.get(before..).unwrap_or_default();
+        let count = match own.last() {
+            Some(last) if last.seq == seq => own.len(),
+            _ => own.iter().take_while(|held| held.seq == seq).count(),
+        };
+        self.start + before..self.start + before + count
+    }
+
+    /// Forgets a request's parts.
+    #[inline]
+    fn remove(&mut self, range: Range<usize>) {
+        self.open = false;
+        if range.start == self.start {
+            self.start = range.end;
+            self.next_answer = range.end;
+        } else {
+            self.parts.drain(range);
+        }
+        if self.start == self.parts.len() {
+            self.parts.clear();
+            (self.start, self.next_answer) = (0, 0);
+            // A request with thousands of partitions must not leave its memory to an idle connection.
+            if self.parts.capacity() > 256 {
+                self.parts.shrink_to(16);
+            }
+        } else if self.start > 256 {
+            // A pipeline that never runs dry.
+            self.parts.drain(..self.start);
+            self.next_answer -= self.start;
+            self.start = 0;
+        }
+    }
 }
 
 /// Where batches of a codec are counted.
@@ -38,17 +102,36 @@ pub(super) struct BatchSlot {
     slot: Slot,
 }
 
+/// Where the last batch of a connection was counted.
+#[derive(Debug)]
+pub(super) struct LastBatch {
+    topic: TopicIndex,
+    /// The bits of its attributes that say how it is compressed; none has [`Self::NO_CODEC`].
+    codec: i16,
+    slot: Slot,
+}
+
+impl LastBatch {
+    const CODEC_BITS: i16 = 7;
+    const NO_CODEC: i16 = -1;
+    pub(super) const NONE: Self = Self { topic: TopicIndex::OVERFLOW, codec: Self::NO_CODEC, slot: Slot::NONE };
+}
+
 impl Recorder {
+    #[inline(never)]
     pub(super) fn produce_partition(&mut self, shard: &mut Shard, partition: &ProducePartition<'_>) {
-        self.topic_slots(shard, partition.topic);
-        self.holding = shard.free_partitions > 0;
-        if !self.holding {
+        let topic = partition.topic.index;
+        if topic != self.last_batch.topic || self.last_batch.codec == LastBatch::NO_CODEC {
+            self.topic_slots(shard, partition.topic);
+        }
+        self.held.open = shard.free_partitions > 0;
+        if !self.held.open {
             return self.unjudged(shard, "too_many_in_flight", 1);
         }
         shard.free_partitions -= 1;
-        self.held.push_back(Held {
+        self.held.parts.push(Held {
             seq: partition.seq,
-            topic: partition.topic.index,
+            topic,
             partition: partition.partition,
             bytes: partition.record_bytes,
             records: 0,
@@ -56,114 +139,125 @@ impl Recorder {
         });
     }
 
+    #[inline(never)]
     pub(super) fn produce_batch(&mut self, shard: &mut Shard, batch: &PartitionBatch<'_>) {
         let head = &batch.head;
-        if self.holding
-            && let Some(held) = self.held.back_mut()
-        {
-            held.records += u64::from(head.records.unwrap_or(0));
-        }
-        let codec = head.codec();
-        let slots = self.topic_slots(shard, batch.topic);
-        let slot = match slots.batches.first() {
-            Some(last) if last.codec == codec => last.slot,
-            _ => self.other_batch_slot(shard, batch, codec),
+        let last = &self.last_batch;
+        let slot = if last.topic == batch.topic.index && last.codec == head.attributes & LastBatch::CODEC_BITS {
+            last.slot
+        } else {
+            self.batch_slot(shard, batch)
         };
         let row = shard.batches.row(slot);
-        row.size.record_count(head.bytes);
+        row.size.record(head.bytes);
         if let Some(records) = head.records {
-            row.records.record_count(u64::from(records));
+            row.records.record(u64::from(records));
+            if self.held.open
+                && let Some(held) = self.held.parts.last_mut()
+            {
+                held.records += u64::from(records);
+            }
         }
         // Before magic 2 a batch has one timestamp, and a delete horizon is no record's time.
         if head.magic >= 2 && head.base_timestamp >= 0 && !head.has_delete_horizon() {
             match head.max_timestamp.wrapping_sub(head.base_timestamp) {
-                fill @ 0..=LONGEST_FILL_MS => row.fill.record_nanos(fill as u64 * 1_000_000),
+                fill @ 0..=LONGEST_FILL_MS => row.fill.record(fill as u64 * 1_000_000),
                 _ => row.fill_excluded += 1,
             }
         }
     }
 
     #[inline(never)]
-    fn other_batch_slot(&mut self, shard: &mut Shard, batch: &PartitionBatch<'_>, codec: Codec) -> Slot {
+    fn batch_slot(&mut self, shard: &mut Shard, batch: &PartitionBatch<'_>) -> Slot {
+        let codec = batch.head.codec();
         let client = self.client.clone();
         let slots = self.topic_slots(shard, batch.topic);
-        match slots.batches.iter().position(|slot| slot.codec == codec) {
-            Some(index) => slots.batches.swap(0, index),
+        let slot = match slots.batches.iter().find(|slot| slot.codec == codec) {
+            Some(known) => known.slot,
             None => {
-                let topic = Some(slots.topic.clone());
-                let labels = Labels { client, topic, codec: Some(codec), ..Labels::default() };
+                let labels =
+                    Labels { client, topic: Some(slots.topic.clone()), codec: Some(codec), ..Labels::default() };
                 let slot = shard.batches.slot(labels, shard.now());
-                slots.batches.insert(0, BatchSlot { codec, slot });
+                slots.batches.push(BatchSlot { codec, slot });
+                slot
             }
-        }
-        slots.batches.first().map_or(Slot::NONE, |first| first.slot)
+        };
+        let codec = batch.head.attributes & LastBatch::CODEC_BITS;
+        self.last_batch = LastBatch { topic: batch.topic.index, codec, slot };
+        slot
     }
 
-    pub(super) fn produce_result(&mut self, shard: &mut Shard, result: &ProduceResult<'_>) {
+    #[inline(never)]
+    pub(super) fn produce_result(&mut self, result: &ProduceResult<'_>) {
         let asked = |held: &Held| {
             held.seq == result.seq
                 && held.topic == result.topic.index
                 && held.partition == result.partition
                 && held.answer.is_none()
         };
+        let queue = &mut self.held;
         // A broker answers in an order of its own, but often it is that of the request.
-        let index = match self.held.get(self.next_answer) {
-            Some(held) if asked(held) => self.next_answer,
-            _ => match self.held.iter().position(asked) {
-                Some(index) => index,
-                None => return,
-            },
-        };
-        self.next_answer = index + 1;
-        let Some(held) = self.held.get_mut(index) else { return };
-        held.answer = Some(result.error);
-        if APPENDED.contains(&result.error) {
-            let (topic, bytes, records) = (held.topic, held.bytes, held.records);
-            self.appended(shard, topic, bytes, records);
-        }
-    }
-
-    fn appended(&mut self, shard: &mut Shard, topic: TopicIndex, bytes: u64, records: u64) {
-        if let Some(row) = self.topic_row(shard, topic) {
-            row.bytes_in += bytes;
-            row.produced += records;
+        if let Some(held) = queue.parts.get_mut(queue.next_answer)
+            && asked(held)
+        {
+            held.answer = Some(result.error);
+            queue.next_answer += 1;
+        } else if let Some(index) = queue.parts.iter().position(asked) {
+            if let Some(held) = queue.parts.get_mut(index) {
+                held.answer = Some(result.error);
+            }
+            queue.next_answer = index + 1;
         }
     }
 
     /// A Produce request has ended.
     pub(super) fn produced(&mut self, shard: &mut Shard, exchange: &Exchange) {
-        let seq = exchange.seq;
-        // Requests end in order, except that one with acks=0 does not wait for those before it.
-        let start = match self.held.front() {
-            None => return,
-            Some(first) if first.seq == seq => 0,
-            Some(_) => self.held.partition_point(|held| held.seq < seq),
-        };
-        let parts = self.held.iter().skip(start).take_while(|held| held.seq == seq).count();
+        let range = self.held.range(exchange.seq);
+        if range.is_empty() {
+            return;
+        }
         if shard.spans.is_on() {
-            self.send_spans(shard, exchange, start, parts);
+            self.send_spans(shard, exchange, range.clone());
         }
+        shard.free_partitions += range.len();
         let mut unread = 0;
-        for _ in 0..parts {
-            let held = if start == 0 { self.held.pop_front() } else { self.held.remove(start) };
-            let Some(held) = held else { break };
-            if held.answer.is_none() {
-                match exchange.outcome {
-                    Outcome::Unanswered => self.appended(shard, held.topic, held.bytes, held.records),
-                    Outcome::Answered | Outcome::Abandoned => unread += 1,
+        // What was appended to the topic of the last part, not yet counted.
+        let (mut topic, mut bytes, mut records) = (TopicIndex::OVERFLOW, 0, 0);
+        for index in range.clone() {
+            let Some(held) = self.held.parts.get(index) else { break };
+            let appended = match held.answer {
+                Some(answer) => APPENDED.contains(&answer),
+                None if exchange.outcome == Outcome::Unanswered => true,
+                None => {
+                    unread += 1;
+                    false
                 }
+            };
+            if !appended {
+                continue;
             }
+            let (next, more_bytes, more_records) = (held.topic, held.bytes, held.records);
+            if next != topic {
+                self.appended(shard, topic, bytes, records);
+                (topic, bytes, records) = (next, 0, 0);
+            }
+            bytes += more_bytes;
+            records += more_records;
         }
-        shard.free_partitions += parts;
-        self.next_answer = 0;
-        self.holding = false;
+        self.appended(shard, topic, bytes, records);
+        self.held.remove(range);
         if unread > 0 {
             let reason = if exchange.outcome == Outcome::Answered { "answer_unread" } else { "abandoned" };
             self.unjudged(shard, reason, unread);
         }
-        // A request with thousands of partitions must not leave its memory to an idle connection.
-        if self.held.is_empty() && self.held.capacity() > 256 {
-            self.held.shrink_to(16);
+    }
+
+    #[inline]
+    fn appended(&mut self, shard: &mut Shard, topic: TopicIndex, bytes: u64, records: u64) {
+        if bytes > 0 {
+            let row = self.topic_row(shard, topic);
+            row.bytes_in += bytes;
+            row.produced += records;
         }
     }
 
@@ -174,32 +268,22 @@ impl Recorder {
     }
 
     /// A span for each topic of a request that is sampled or failed.
-    fn send_spans(&mut self, shard: &mut Shard, exchange: &Exchange, start: usize, parts: usize) {
+    fn send_spans(&mut self, shard: &mut Shard, exchange: &Exchange, range: Range<usize>) {
         let sampled = shard.spans.samples(self.seed, exchange.seq);
         if exchange.outcome == Outcome::Abandoned || (!sampled && exchange.error.is_none()) {
             return;
         }
-        let part = |index: usize| self.held.get(index).filter(|_| index < start + parts);
-        let mut index = start;
-        while let Some(first) = part(index) {
-            let (mut messages, mut bytes, mut error, mut partition) = (0, 0, ErrorCode::NONE, Some(first.partition));
-            let from = index;
-            while let Some(held) = part(index).filter(|held| held.topic == first.topic) {
-                messages += held.records;
-                bytes += held.bytes;
-                if error.is_none() {
-                    error = held.answer.unwrap_or_default();
-                }
-                index += 1;
-            }
-            if index - from > 1 {
-                partition = None;
-            }
-            if (sampled || !error.is_none())
-                && let Some(topic) = self.topic(first.topic)
-            {
+        let parts = self.held.parts.get(range).unwrap_or_default();
+        for parts in parts.chunk_by(|one, next| one.topic == next.topic) {
+            let Some(first) = parts.first() else { continue };
+            let errors = parts.iter().filter_map(|held| held.answer);
+            let error = errors.fold(ErrorCode::NONE, |first, next| if first.is_none() { next } else { first });
+            if let Some(topic) = self.topic(first.topic).filter(|_| sampled || !error.is_none()) {
                 let span = self.span(shard, exchange, Operation::Send, topic.clone());
-                shard.spans.push(crate::span::Span { partition, messages, bytes, error, ..span });
+                let partition = (parts.len() == 1).then_some(first.partition);
+                let messages = parts.iter().map(|held| held.records).sum();
+                let bytes = parts.iter().map(|held| held.bytes).sum();
+                shard.spans.push(Span { partition, messages, bytes, error, ..span });
             }
         }
     }

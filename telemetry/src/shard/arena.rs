@@ -126,9 +126,4 @@ impl<R: Row> Arena<R> {
         }
         freed
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.slots.len()
-    }
 }

@@ -3,7 +3,7 @@
 use super::arena::Row;
 use super::{Change, Place};
 use crate::attribute::Attribute;
-use crate::histogram::Cell;
+use crate::histogram::{Cell, Counts, Histogram, Nanos, RepeatingCell};
 use crate::metric::Metric;
 
 /// What was counted since the last call, handed over if it is anything.
@@ -13,8 +13,8 @@ fn take_count(count: &mut u64, at: usize, changed: &mut impl FnMut(usize, Change
     }
 }
 
-fn take_values(cell: &mut Cell, at: usize, changed: &mut impl FnMut(usize, Change)) {
-    if let Some(values) = cell.take() {
+fn take_values(taken: Option<Histogram>, at: usize, changed: &mut impl FnMut(usize, Change)) {
+    if let Some(values) = taken {
         changed(at, Change::Values(values));
     }
 }
@@ -51,7 +51,7 @@ impl Row for RequestRow {
         take_count(&mut self.requests, 0, changed);
         take_count(&mut self.responses, 1, changed);
         for (at, cell) in self.segments.iter_mut().enumerate() {
-            take_values(cell, 2 + at, changed);
+            take_values(cell.take(), 2 + at, changed);
         }
     }
 }
@@ -66,7 +66,7 @@ impl Row for DurationRow {
     const PLACES: &'static [Place] = &[place(Metric::RequestDuration)];
 
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
-        take_values(&mut self.duration, 0, changed);
+        take_values(self.duration.take(), 0, changed);
     }
 }
 
@@ -111,9 +111,9 @@ impl Row for AcksRow {
 /// By client, topic and codec.
 #[derive(Debug, Default)]
 pub(crate) struct BatchRow {
-    pub(crate) size: Cell,
-    pub(crate) records: Cell,
-    pub(crate) fill: Cell,
+    pub(crate) size: RepeatingCell<Counts>,
+    pub(crate) records: RepeatingCell<Counts>,
+    pub(crate) fill: RepeatingCell<Nanos>,
     pub(crate) fill_excluded: u64,
 }
 
@@ -126,9 +126,9 @@ impl Row for BatchRow {
     ];
 
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
-        take_values(&mut self.size, 0, changed);
-        take_values(&mut self.records, 1, changed);
-        take_values(&mut self.fill, 2, changed);
+        take_values(self.size.take(), 0, changed);
+        take_values(self.records.take(), 1, changed);
+        take_values(self.fill.take(), 2, changed);
         take_count(&mut self.fill_excluded, 3, changed);
     }
 }

@@ -1,5 +1,6 @@
 //! A worker, a registry and a clock, and connections that are told hand-made observations.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
 use std::sync::Arc;
 
