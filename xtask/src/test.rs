@@ -25,13 +25,21 @@ pub(crate) struct Args {
     no_setup: bool,
 }
 
-/// Commands of this program that count as one test each, and whether they need Java.
-const COMMANDS: [(&[&str], bool); 4] = [
-    (&["fuzz", "--seconds", "10"], false),
-    (&["demo", "--seconds", "15", "--json"], false),
-    (&["truth", "--kafka", "4"], true),
-    (&["truth", "--kafka", "3.9"], true),
+/// What tests by running the product, and counts as one test each. The programs are run as `cargo test` has built them:
+/// built alone, they would have their dependencies compiled once more, with other features.
+const PROGRAMS: [Program; 3] = [
+    Program { title: "cargo xtask fuzz", file: "xtask", arguments: &["fuzz", "--seconds=10"], needs_java: false },
+    Program { title: "cargo xtask truth", file: "kafkascope-truth", arguments: &["--kafka=4"], needs_java: true },
+    Program { title: "cargo xtask truth", file: "kafkascope-truth", arguments: &["--kafka=3.9"], needs_java: true },
 ];
+
+/// A program that stands beside this one.
+struct Program {
+    title: &'static str,
+    file: &'static str,
+    arguments: &'static [&'static str],
+    needs_java: bool,
+}
 
 /// What the runners counted.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,24 +63,27 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut build = workspace::cargo();
     build.args(["test", "--workspace", "--no-run"]);
     crate::step::openly("cargo test --no-run", &mut build)?;
+    let built = env::current_exe()?.parent().context("this program is in no folder")?.to_owned();
+    let proxy = built.join("kafkascope-proxy");
     let mut tests = workspace::cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast"]).args(&args.filter);
+    tests.args(["test", "--workspace", "--no-fail-fast"]).args(&args.filter).env("KAFKASCOPE_PROXY", &proxy);
     let mut ignored = Vec::new();
     if !count("cargo test", &mut tests, &mut sum, &mut ignored)? && sum.failed == 0 {
         sum.failed += 1;
         println!("cargo test failed, but no test did: see above");
     }
-    for (arguments, needs_java) in COMMANDS {
-        let name = format!("cargo xtask {}", arguments.join(" "));
+    for program in &PROGRAMS {
+        let name = format!("{} {}", program.title, program.arguments.join(" "));
         if args.filter.as_ref().is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
-        if needs_java && (workspace::which("java").is_none() || workspace::which("mvn").is_none()) {
+        if program.needs_java && (workspace::which("java").is_none() || workspace::which("mvn").is_none()) {
             ignored.push(format!("test {name} ... ignored, no java or mvn on this machine"));
             sum.ignored += 1;
             continue;
         }
-        let passed = crate::step::openly(&name, Command::new(env::current_exe()?).args(arguments));
+        let mut command = Command::new(built.join(program.file));
+        let passed = crate::step::openly(&name, command.env("KAFKASCOPE_PROXY", &proxy).args(program.arguments));
         println!("test {name} ... {}", if passed.is_ok() { "ok" } else { "FAILED" });
         *if passed.is_ok() { &mut sum.passed } else { &mut sum.failed } += 1;
     }
