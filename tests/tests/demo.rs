@@ -1,4 +1,5 @@
 //! The demo as a user runs it: what it reports is what its clients do, and it leaves nothing running.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::BTreeMap,
