@@ -188,11 +188,12 @@ struct Watch<'s, 'l> {
 }
 
 impl Sink for Watch<'_, '_> {
-    #[inline]
+    // Always: where the decoder makes an observation it is known which one it is, and the rest of this falls away.
+    #[inline(always)]
     fn observe(&mut self, observation: Observation<'_>) {
-        if let Observation::LostSync(lost) = observation {
+        if let Observation::LostSync(lost) = &observation {
             // Both directions are lost at once; the first one says why.
-            self.lost.get_or_insert(lost);
+            self.lost.get_or_insert(*lost);
         }
         self.sink.observe(observation);
     }

@@ -1,0 +1,111 @@
+//! What is observed once a connection, or should not be: who the client is, and what could not be decoded.
+
+use std::sync::Arc;
+
+use kafkascope_protocol::{Direction, LostSync, LostSyncReason, Observation, Undecoded, UndecodedReason};
+
+use super::Recorder;
+use crate::attribute;
+use crate::labels::{Api, Labels};
+use crate::shard::Shard;
+
+impl Recorder {
+    /// What is observed once a connection, or should not be.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn seldom(&mut self, shard: &mut Shard, observation: &Observation<'_>) {
+        match observation {
+            Observation::Client(id) => self.becomes(shard, *id),
+            Observation::Software { name, version } => self.software(name, version),
+            Observation::TopicMetadata(topic) => {
+                if let (Some(id), Some(name)) = (topic.id, topic.name) {
+                    shard.dictionary.learn_topic(self.broker.cluster(), id, name);
+                }
+            }
+            Observation::CaptureRefused { .. } => shard.capture_refused(),
+            Observation::Undecoded(undecoded) => self.undecoded(shard, undecoded),
+            Observation::LostSync(lost) => self.lost_sync(shard, lost),
+            Observation::Unsolicited { .. } => self.unsolicited(shard),
+            // Not needed for any metric yet, and whatever a newer decoder tells.
+            _ => {}
+        }
+    }
+
+    #[cold]
+    fn undecoded(&mut self, shard: &mut Shard, undecoded: &Undecoded) {
+        if undecoded.direction == Direction::Request {
+            self.request_is_undecoded(shard);
+        }
+        let labels = Labels {
+            broker: Some(self.broker.clone()),
+            api: Some(Api { key: undecoded.api, follower: None }),
+            version: Some(undecoded.version),
+            direction: Some(undecoded.direction),
+            reason: Some(match undecoded.reason {
+                UndecodedReason::UnknownApi => "unknown_api",
+                UndecodedReason::UnknownVersion => "unknown_version",
+                UndecodedReason::Malformed => "malformed",
+                UndecodedReason::TooLarge => "too_large",
+                UndecodedReason::Gap => "gap",
+            }),
+            ..Labels::default()
+        };
+        let slot = shard.events.slot(labels, shard.now());
+        shard.events.row(slot).undecoded += 1;
+    }
+
+    #[cold]
+    fn lost_sync(&mut self, shard: &mut Shard, lost: &LostSync) {
+        if self.client.is_none() {
+            self.becomes(shard, None);
+        }
+        let labels = Labels {
+            broker: Some(self.broker.clone()),
+            direction: Some(lost.direction),
+            reason: Some(match lost.reason {
+                LostSyncReason::NegativeLength => "negative_length",
+                LostSyncReason::ZeroLength => "zero_length",
+                LostSyncReason::ShortFrame => "short_frame",
+                LostSyncReason::HugeLength => "huge_length",
+                LostSyncReason::Tls => "client speaks TLS to a plaintext route",
+                LostSyncReason::TlsAlert => "upstream speaks TLS to a plaintext client",
+                LostSyncReason::Http => "client speaks HTTP",
+                LostSyncReason::Gap => "gap",
+                LostSyncReason::OtherDirection => "other_direction",
+            }),
+            ..Labels::default()
+        };
+        let slot = shard.events.slot(labels, shard.now());
+        shard.events.row(slot).lost_sync += 1;
+    }
+
+    #[cold]
+    fn unsolicited(&mut self, shard: &mut Shard) {
+        let labels = Labels { broker: Some(self.broker.clone()), ..Labels::default() };
+        let slot = shard.events.slot(labels, shard.now());
+        shard.events.row(slot).unsolicited += 1;
+    }
+
+    /// The client is called `id` from now on.
+    #[cold]
+    pub(super) fn becomes(&mut self, shard: &mut Shard, id: Option<&[u8]>) {
+        let client = shard.dictionary.client(id, self.peer);
+        if let Some(software) = &self.software {
+            client.runs(software);
+        }
+        if self.client.as_ref().is_none_or(|former| !Arc::ptr_eq(former, &client)) {
+            self.forget();
+        }
+        self.client = Some(client);
+        self.first_bytes(shard, Direction::Request, 0);
+    }
+
+    #[cold]
+    fn software(&mut self, name: &[u8], version: &[u8]) {
+        let software = format!("{}/{}", attribute::text(Some(name)), attribute::text(Some(version))).into_boxed_str();
+        if let Some(client) = &self.client {
+            client.runs(&software);
+        }
+        self.software = Some(software);
+    }
+}
