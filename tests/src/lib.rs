@@ -3,9 +3,11 @@
 
 pub mod collector;
 pub mod demo;
+pub mod dialogue;
 pub mod eventually;
 pub mod http;
 pub mod java;
+pub mod jmx;
 pub mod kafka;
 pub mod mock;
 pub mod port;
@@ -15,4 +17,5 @@ pub mod proxy;
 pub mod receiver;
 pub mod tap;
 pub mod testbed;
+pub mod truth;
 pub mod wire;

@@ -9,6 +9,7 @@ mod lint;
 mod setup;
 mod step;
 mod test;
+mod truth;
 mod workspace;
 
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ enum Command {
     Lint(lint::Args),
     Test(test::Args),
     Fuzz(fuzz::Args),
+    Truth(truth::Args),
     Bench(bench::Args),
 }
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Lint(args) => lint::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Truth(args) => truth::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match outcome {

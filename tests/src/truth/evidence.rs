@@ -1,0 +1,56 @@
+//! What a run left behind: everything the rows are made of.
+
+use super::{java, librdkafka::Totals};
+use crate::{
+    jmx::{Reading, Window},
+    receiver::Receiver,
+};
+
+/// Both sides of a run.
+#[derive(Debug)]
+pub(crate) struct Evidence {
+    /// Ours.
+    pub receiver: Receiver,
+    /// The brokers' JMX before the first client.
+    pub before: Reading,
+    /// After the producer with acks=0 was done, before all others began.
+    pub between: Reading,
+    /// After all clients had closed.
+    pub after: Reading,
+    /// What the Java clients say.
+    pub java: Vec<java::Client>,
+    /// What the librdkafka producers say, by client id.
+    pub native_producers: Vec<(&'static str, Totals)>,
+    /// What the librdkafka consumer says.
+    pub native_reader: Totals,
+    /// Share of the machine's CPU time that was used while clients worked, 0 to 1.
+    pub load: f64,
+}
+
+impl Evidence {
+    /// The whole run.
+    pub(crate) const fn whole(&self) -> Window<'_> {
+        Window { start: &self.before, end: &self.after }
+    }
+
+    /// The run without the producer with acks=0.
+    pub(crate) const fn acknowledged(&self) -> Window<'_> {
+        Window { start: &self.between, end: &self.after }
+    }
+
+    /// A Java client by its id.
+    pub(crate) fn java(&self, id: &str) -> Result<&java::Client, String> {
+        self.java.iter().find(|client| client.id == id).ok_or_else(|| format!("no Java client {id}"))
+    }
+
+    /// Whether the machine had too little time left to judge latency: what waits for a processor waits between the
+    /// clocks of the two sides.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.load > 0.7
+    }
+
+    /// Circumstances that latency depends on.
+    pub(crate) fn load(&self) -> String {
+        format!("machine {:.0} % busy", self.load * 100.0)
+    }
+}

@@ -1,0 +1,155 @@
+//! Lets real clients work with real brokers through the real proxy, and reads every oracle in the same window.
+
+use std::{fs, net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{
+    evidence::Evidence,
+    java::Workload,
+    librdkafka::{self, Reader},
+    relay,
+    scenario::{
+        self, Bootstrap, Break, CARELESS_PHASE, NATIVE_CONSUMER, NATIVE_PRODUCERS, PACED_PHASE, PARTITIONS, READINGS,
+        STRANGER_PHASE, TOPICS,
+    },
+};
+use crate::{
+    jmx,
+    kafka::{Cluster, ClusterSpec, Version},
+    port::Port,
+    proxy::{Proxy, ProxySpec},
+    receiver::Receiver,
+};
+
+const BROKERS: u16 = 3;
+/// How long the producer with acks=0 works.
+const CARELESS: Duration = Duration::from_secs(3);
+/// How long all others work. Long enough for some hundred requests of each kind.
+const PACED: Duration = Duration::from_secs(25);
+/// How long brokers may take to come to rest.
+const REST: Duration = Duration::from_secs(20);
+/// How late a slow network is, before and behind the proxy. The latter also has to stand out from long polls.
+const SLOW_CLIENTS: Duration = Duration::from_millis(50);
+const SLOW_BROKERS: Duration = Duration::from_millis(150);
+
+const MBEANS: [&str; 4] = [
+    "kafka.network:type=RequestMetrics,name=TotalTimeMs,*",
+    "kafka.network:type=RequestMetrics,name=RequestsPerSec,*",
+    "kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec,topic=*",
+    "kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec,topic=*",
+];
+
+/// One run from the start of the brokers to the last export.
+pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence> {
+    say(&format!("starting Apache Kafka {version}, {BROKERS} brokers"));
+    let cluster = Cluster::start(&ClusterSpec::new(version, BROKERS))?;
+    for topic in TOPICS {
+        cluster.create_topic(topic, PARTITIONS, BROKERS)?;
+    }
+    let mut oracle = jmx::Reader::start(version, &cluster.jmx()?, &MBEANS)?;
+    let before = oracle.read_at_rest(REST)?;
+    let receiver = Receiver::start()?;
+    let (routes, _held) = routes(&cluster, breaking)?;
+    let flags = ["--otlp-endpoint", &receiver.grpc_endpoint(), "--otlp-protocol", "grpc", "--export-interval", "1s"];
+    let mut proxy = Proxy::start(&ProxySpec::new(routes).flags(flags))?;
+
+    say("starting clients");
+    let bootstrap = Bootstrap { proxied: cluster.front(), direct: cluster.direct() };
+    let folder = tempfile::tempdir()?;
+    let specification = folder.path().join("clients.json");
+    fs::write(&specification, scenario::java(&bootstrap, breaking).to_string())?;
+    let mut java = Workload::start(version, &specification)?;
+    let servers = bootstrap.instances(breaking);
+    let reader = Reader::start(NATIVE_CONSUMER, READINGS, PARTITIONS, &servers)?;
+
+    let busy = Busy::begin()?;
+    let mut phases = vec![(CARELESS_PHASE, CARELESS)];
+    phases.extend((breaking == Some(Break::Stranger)).then_some((STRANGER_PHASE, CARELESS)));
+    for (phase, time) in phases {
+        say(&format!("{phase} producers work for {} s", time.as_secs()));
+        java.begin(phase, time)?;
+        java.finish(phase, time)?;
+    }
+    let between = oracle.read_at_rest(REST)?;
+    say(&format!("{PACED_PHASE} producers work for {} s", PACED.as_secs()));
+    java.begin(PACED_PHASE, PACED)?;
+    let working = NATIVE_PRODUCERS.map(|producer| (producer.id, librdkafka::produce(producer, &servers, PACED)));
+    let joined =
+        working.map(|(id, producer)| Ok((id, producer.join().unwrap_or_else(|_| anyhow::bail!("{id} panicked"))?)));
+    let native_producers = joined.into_iter().collect::<Result<Vec<_>>>()?;
+    java.finish(PACED_PHASE, PACED)?;
+    let load = busy.share()?;
+
+    say("consumers read to the end");
+    let native_reader = reader.drain()?;
+    let java = java.drain()?;
+    let after = oracle.read_at_rest(REST)?;
+    proxy.terminate()?;
+    let status = proxy.wait(Duration::from_secs(60))?;
+    ensure!(status.success(), "the proxy ended with {status}:\n{}", proxy.log());
+    Ok(Evidence { receiver, before, between, after, java, native_producers, native_reader, load })
+}
+
+/// The proxy's routes, and ports that must be held as long as it runs. Clients are told the brokers' front addresses.
+fn routes(cluster: &Cluster, breaking: Option<Break>) -> Result<(Vec<(SocketAddr, SocketAddr)>, Vec<Port>)> {
+    let mut held = Vec::new();
+    let mut routes = Vec::new();
+    for (front, upstream) in cluster.routes() {
+        routes.push(match breaking {
+            Some(Break::SlowClients) => {
+                let port = Port::claim()?;
+                let listen = port.address();
+                held.push(port);
+                relay::start(front, listen, SLOW_CLIENTS)?;
+                (listen, upstream)
+            }
+            Some(Break::SlowBrokers) => (front, relay::start(([127, 0, 0, 1], 0).into(), upstream, SLOW_BROKERS)?),
+            _ => (front, upstream),
+        });
+    }
+    Ok((routes, held))
+}
+
+/// Share of the machine's CPU time that is used, from /proc/stat.
+struct Busy {
+    busy: f64,
+    all: f64,
+}
+
+impl Busy {
+    fn begin() -> Result<Self> {
+        let stat = fs::read_to_string("/proc/stat").context("cannot read the machine's CPU times")?;
+        Self::parse(&stat).context("/proc/stat has no CPU times")
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        let times: Vec<f64> =
+            stat.lines().next()?.split_whitespace().skip(1).filter_map(|time| time.parse().ok()).collect();
+        // user nice system idle iowait irq softirq steal; guests are in user already.
+        let all: f64 = times.iter().take(8).sum();
+        Some(Self { busy: all - times.get(3)? - times.get(4)?, all })
+    }
+
+    fn share(&self) -> Result<f64> {
+        let now = Self::begin()?;
+        Ok((now.busy - self.busy) / (now.all - self.all).max(1.0))
+    }
+}
+
+/// Progress; stdout is for the report.
+fn say(what: &str) {
+    eprintln!("truth: {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_and_waiting_for_disks_is_not_busy() {
+        let before = Busy::parse("cpu  100 0 100 800 0 0 0 0 0 0\n").unwrap();
+        let after = Busy::parse("cpu  130 0 120 840 10 0 0 0 0 0\n").unwrap();
+        assert_eq!((after.busy - before.busy, after.all - before.all), (50.0, 100.0));
+    }
+}
