@@ -99,7 +99,7 @@ impl Content {
         } else if let Some(gauge) = metric.get("gauge") {
             self.numbers(&name, gauge)?;
         } else if let Some(histogram) = metric.get("exponentialHistogram").or_else(|| metric.get("histogram")) {
-            for point in each(&[histogram.clone()], "dataPoints") {
+            for point in each(std::slice::from_ref(histogram), "dataPoints") {
                 let labels = labels(&point);
                 for field in ["count", "sum"] {
                     let value = number(point.get(field).unwrap_or(&Value::from(0)))?;
@@ -111,7 +111,7 @@ impl Content {
     }
 
     fn numbers(&mut self, name: &str, data: &Value) -> Result<()> {
-        for point in each(&[data.clone()], "dataPoints") {
+        for point in each(std::slice::from_ref(data), "dataPoints") {
             // A point without a value says that the series has ended.
             let Some(value) = point.get("asInt").or_else(|| point.get("asDouble")) else { continue };
             self.insert(name.to_owned(), labels(&point), number(value)?);
@@ -138,7 +138,7 @@ fn each(values: &[Value], key: &str) -> Vec<Value> {
 }
 
 fn labels(point: &Value) -> Labels {
-    let attributes = each(&[point.clone()], "attributes");
+    let attributes = each(std::slice::from_ref(point), "attributes");
     let label = |attribute: &Value| -> Option<(String, String)> {
         let key = attribute.get("key")?.as_str()?.replace('.', "_");
         let value = attribute.get("value")?.as_object()?.values().next()?;

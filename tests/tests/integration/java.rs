@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::figures::{self, Figures, near, not_longer, same};
 use crate::librdkafka;
 use crate::records::VALUE_BYTES;
-use crate::stage::{Stage, Stages};
+use crate::stage::{Play, Stage, Stages};
 use crate::trial::trial;
 
 /// A JVM on a busy machine.
@@ -27,7 +27,7 @@ const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
     let mut trials = Vec::new();
-    let plays: [(&str, fn(&mut Stage) -> Result<()>); 6] = [
+    let plays: [(&str, Play); 6] = [
         ("acks_all_with_every_codec", |stage| every_codec(stage, "all")),
         ("acks_1_with_every_codec", |stage| every_codec(stage, "1")),
         ("acks_0_with_every_codec", |stage| every_codec(stage, "0")),

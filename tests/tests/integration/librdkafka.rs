@@ -18,7 +18,7 @@ use rdkafka::{ClientConfig, ClientContext, Statistics};
 
 use crate::figures::{self, Figures, not_longer, same};
 use crate::records::{Received, compressible, incompressible};
-use crate::stage::{Stage, Stages};
+use crate::stage::{Play, Stage, Stages};
 use crate::trial::trial;
 
 /// For everything that a client does in one go.
@@ -40,7 +40,7 @@ pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
             ));
         }
     }
-    let more: [(&str, fn(&mut Stage) -> Result<()>); 2] = [
+    let more: [(&str, Play); 2] = [
         ("what_does_not_compress_is_reported_as_none", incompressible_is_none),
         ("what_goes_past_the_proxy_is_missing_from_its_figures", past_the_proxy),
     ];

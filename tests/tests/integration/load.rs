@@ -37,12 +37,11 @@ pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
     trials
 }
 
+/// What happens to the stage while a producer works.
+type Accident<'a> = &'a dyn Fn(&mut Stage) -> Result<()>;
+
 /// A producer that does not stop for what happens after a third and two thirds of its records.
-fn produce(
-    stage: &mut Stage,
-    topic: &str,
-    accidents: [&dyn Fn(&mut Stage) -> Result<()>; 2],
-) -> Result<Vec<KafkaError>> {
+fn produce(stage: &mut Stage, topic: &str, accidents: [Accident<'_>; 2]) -> Result<Vec<KafkaError>> {
     stage.cluster.create_topic(topic, 3, 3)?;
     let settings = [("acks", "all"), ("enable.idempotence", "true"), ("reconnect.backoff.ms", "20")];
     let producer = Producer::open(&stage.cluster.front(), topic, &settings)?;

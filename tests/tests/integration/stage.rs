@@ -26,6 +26,9 @@ pub(crate) struct Stage {
     pub(crate) taps: Recorder,
 }
 
+/// What happens on a stage.
+pub(crate) type Play = fn(&mut Stage) -> Result<()>;
+
 impl Stages {
     /// Runs `play` alone on the stage of `version`, then proves that the proxy handed on every byte as it was.
     pub(crate) fn on(&self, version: Version, play: impl FnOnce(&mut Stage) -> Result<()>) -> Result<()> {

@@ -4,6 +4,9 @@ use anyhow::Result;
 use kafkascope_tests::testbed::Need;
 use libtest_mimic::{Completion, Failed, Trial};
 
+/// The name of a trial that needs nothing, and what it does.
+pub(crate) type Plain = (&'static str, fn() -> Result<()>);
+
 /// A trial that runs only where `needs` are met.
 pub(crate) fn trial(
     name: impl Into<String>,

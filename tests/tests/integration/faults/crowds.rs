@@ -12,12 +12,12 @@ use kafkascope_tests::wire::{self, Connection};
 use libtest_mimic::Trial;
 
 use crate::sink::Sink;
-use crate::trial::trial;
+use crate::trial::{Plain, trial};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub(super) fn trials() -> Vec<Trial> {
-    let all: [(&str, fn() -> Result<()>); 3] = [
+    let all: [Plain; 3] = [
         ("1000_clients_that_connect_and_vanish_leave_nothing_behind", vanishing_clients),
         ("10_million_requests_without_answers_leave_memory_flat", requests_without_answers),
         ("100_000_client_ids_are_bounded_and_counted_as_folded", many_client_ids),

@@ -13,12 +13,12 @@ use kafkascope_tests::wire::{self, Body};
 use libtest_mimic::Trial;
 
 use crate::sink::{self, Bridge};
-use crate::trial::trial;
+use crate::trial::{Plain, trial};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn trials() -> Vec<Trial> {
-    let all: [(&str, fn() -> Result<()>); 9] = [
+    let all: [Plain; 9] = [
         ("a_frame_of_100_mb_takes_no_memory", huge_frame),
         ("an_unknown_api_key_passes_and_is_counted", || unknown(999, 0)),
         ("produce_v99_passes_and_is_counted", || unknown(0, 99)),

@@ -12,12 +12,12 @@ use libtest_mimic::Trial;
 use socket2::SockRef;
 
 use crate::sink::{self, Bridge};
-use crate::trial::trial;
+use crate::trial::{Plain, trial};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) fn trials() -> Vec<Trial> {
-    let all: [(&str, fn() -> Result<()>); 6] = [
+    let all: [Plain; 6] = [
         ("a_client_that_half_closes_gets_its_answer", client_half_closes),
         ("a_broker_that_half_closes_gets_the_rest_of_the_requests", broker_half_closes),
         ("a_reset_by_the_client_reaches_the_broker_as_a_reset", client_resets),
