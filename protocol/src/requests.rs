@@ -101,7 +101,13 @@ impl Requests {
     pub(crate) fn gap<S: Sink>(&mut self, shared: &mut Shared, now: Timestamp, count: u64, sink: &mut S) -> u64 {
         match self.stream.gap(count) {
             Gap::Harmless => {}
-            Gap::Frame => self.undecoded(UndecodedReason::Gap, shared, sink),
+            Gap::Frame => {
+                if self.part == Part::Header && shared.memory.sasl.next_request() == Next::Token {
+                    // A token all the same, whatever it said.
+                    shared.memory.sasl.client_token(&[]);
+                }
+                self.undecoded(UndecodedReason::Gap, shared, sink);
+            }
             Gap::Lost => self.lose(LostSyncReason::Gap, shared, sink),
         }
         self.stream.saw(count);

@@ -9,6 +9,7 @@ use support::feed::{BUDGET, Feed, Opaque, Pieces, observed};
 use support::log::Arena;
 use support::random::Random;
 use support::script;
+use support::wire::{Wire, header_v1, response_v0};
 
 fn mixed(head: &BatchHead) -> BatchPlan {
     match head.base_offset % 4 {
@@ -87,6 +88,66 @@ fn a_hole_in_opaque_records_is_harmless() {
     let outcomes: Vec<_> = feed.log.exchanges().iter().map(|exchange| exchange.outcome).collect();
     assert_eq!(outcomes, [Outcome::Answered]);
     assert!(!feed.log.facts.iter().any(|fact| matches!(fact, Observation::Undecoded(_) | Observation::LostSync(_))));
+}
+
+/// A token that nobody saw is a token all the same: what follows it must not be taken for one.
+#[test]
+fn a_hole_in_a_raw_sasl_token_does_not_swallow_the_message_behind() {
+    let arena = Arena::default();
+    let mut feed = Feed::new(&arena);
+    feed.request(&header_v1(17, 0, 1, Some("client")).string(Some("PLAIN")).frame());
+    feed.response(&response_v0(1).i16(0).i32(1).string(Some("PLAIN")).frame());
+    let token = Wire::new().raw(b"\0alice\0secret").frame();
+    feed.show(Direction::Request, &token[..6]);
+    feed.gap(Direction::Request, token.len() as u64 - 6);
+    let answer = Wire::new().raw(b"0123456789").frame();
+    feed.show(Direction::Response, &answer[..6]);
+    feed.gap(Direction::Response, answer.len() as u64 - 6);
+    feed.request(&header_v1(12, 0, 2, Some("client")).i32(0).frame());
+    feed.response(&response_v0(2).i16(0).frame());
+    let outcomes: Vec<_> = feed.log.exchanges().iter().map(|it| (it.correlation_id.0, it.outcome)).collect();
+    assert_eq!(outcomes, [(1, Outcome::Answered), (2, Outcome::Answered)]);
+}
+
+/// A drain stops where a frame ends, so this must be known after every byte.
+#[test]
+fn the_rest_of_a_frame_and_what_is_awaited_are_known_at_every_byte() {
+    let arena = Arena::default();
+    let mut feed = Feed::with_plan(&arena, mixed);
+    let records = support::wire::Batch { base_offset: 2, records: vec![1; 300], ..Default::default() }.encode();
+    let frames = [
+        support::wire::produce_v3(1, 1, &records),
+        support::wire::produce_v3(2, 0, &records),
+        header_v1(12, 0, 3, Some("client")).i32(0).frame(),
+        header_v1(999, 0, 4, None).frame(),
+    ];
+    for (awaited, frame) in [0, 1, 1, 2].into_iter().zip(&frames) {
+        assert_eq!(feed.connection.rest_of_frame(Direction::Request), Some(0));
+        assert_eq!(feed.connection.awaited(), awaited);
+        for (index, byte) in frame.iter().enumerate() {
+            feed.request(&[*byte]);
+            let rest = if index < 3 { 3 - index } else { frame.len() - 1 - index };
+            assert_eq!(feed.connection.rest_of_frame(Direction::Request), Some(rest as u64), "byte {index}");
+        }
+    }
+    assert_eq!(feed.connection.awaited(), 3);
+    for (awaited, id) in [(2, 1), (1, 3), (0, 4)] {
+        let frame = response_v0(id).raw(&[0; 50]).frame();
+        for (index, byte) in frame.iter().enumerate() {
+            let rest = if index == 0 {
+                0
+            } else if index < 4 {
+                4 - index
+            } else {
+                frame.len() - index
+            };
+            assert_eq!(feed.connection.rest_of_frame(Direction::Response), Some(rest as u64), "byte {index}");
+            feed.response(&[*byte]);
+        }
+        assert_eq!(feed.connection.awaited(), awaited);
+    }
+    feed.response(&[0xff; 4]);
+    assert_eq!(feed.connection.rest_of_frame(Direction::Response), None);
 }
 
 /// Flips, inserts, removes or repeats bytes, keeping the turns.
