@@ -91,7 +91,11 @@ fn an_idle_series_ends_once_and_begins_anew_when_it_comes_back() {
     let snapshot = scene.collect();
     let first = scene::series(&snapshot, Metric::Requests).next().unwrap().clone();
     scene.pass(61 * SECOND);
-    let snapshot = scene.collect();
+    // The end comes after the last interval, and within the next one.
+    scene.registry.absorb(scene.shard.drain(scene.now));
+    scene.pass(SECOND / 2);
+    scene.registry.settle(scene.now);
+    let snapshot = scene.registry.snapshot(scene.now);
     assert_eq!(scene::series(&snapshot, Metric::Requests).count(), 0);
     let ended: Vec<_> = snapshot.gone.iter().filter(|gone| gone.series.metric() == Metric::Requests).collect();
     assert_eq!(ended.len(), 1);
