@@ -64,6 +64,9 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long the two counts may stand still, once the clients rest, without being equal.
 const SETTLE_LIMIT: Duration = Duration::from_secs(15);
 
+/// A slow consumer may have hours of records before it: then it is compared while it still reads.
+const COMPARE_LIMIT: Duration = Duration::from_secs(60);
+
 /// Clients tell their counts every half second and the proxy's are at most a second old: longer than that.
 const AT_REST: Duration = Duration::from_millis(1500);
 
@@ -209,7 +212,8 @@ impl Stage {
     fn settle(&self) -> Result<Vec<Line>> {
         self.view.step("comparing with the clients' own counts", || {
             self.fleet.rest();
-            let (mut moved, mut before) = (Instant::now(), Vec::new());
+            let started = Instant::now();
+            let (mut moved, mut before) = (started, Vec::new());
             loop {
                 let said = self.fleet.records();
                 let lines = check::compare(&said, &self.proxy.metrics()?);
@@ -218,7 +222,7 @@ impl Stage {
                 }
                 // Equal while both still move may be chance.
                 let limit = if lines.iter().all(Line::agrees) { AT_REST } else { SETTLE_LIMIT };
-                if moved.elapsed() >= limit {
+                if moved.elapsed() >= limit || started.elapsed() >= COMPARE_LIMIT {
                     return Ok(lines);
                 }
                 before = lines;

@@ -22,7 +22,8 @@ impl Line {
         self.said == self.seen
     }
 
-    /// The client knows of records that the proxy does not. (The other way round, a broker has taken records twice.)
+    /// The client knows of records that the proxy does not. (The other way round, records were sent
+    /// twice, or the client has yet to count them.)
     pub(super) fn bypasses(&self) -> bool {
         self.said > self.seen
     }

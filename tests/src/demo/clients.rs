@@ -103,7 +103,12 @@ pub(super) const PLANS: [Plan; 5] = [
         habit: Habit::Consume {
             group: "audit",
             work: Duration::from_millis(20),
-            settings: &[("queued.min.messages", "100"), ("queued.max.messages.kbytes", "256")],
+            settings: &[
+                ("queued.min.messages", "100"),
+                ("queued.max.messages.kbytes", "256"),
+                // The default of 1 s between fetches would make it slow even when it is to read to the end.
+                ("fetch.queue.backoff.ms", "50"),
+            ],
         },
     },
 ];

@@ -73,7 +73,7 @@ pub(super) fn check(lines: &[Line], width: Option<u16>) -> String {
         let verdict = match (line.agrees(), line.bypasses()) {
             (true, _) => "equal",
             (false, true) => "PART WENT PAST THE PROXY",
-            (false, false) => "some were sent twice",
+            (false, false) => "the proxy saw more",
         };
         table.add_row([Cell::new(line.client_id), right(line.said), right(line.seen), Cell::new(verdict)]);
     }
