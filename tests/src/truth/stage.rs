@@ -91,8 +91,11 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     Ok(Evidence { receiver, before, between, after, java, native_producers, native_reader, load })
 }
 
+/// Where the proxy listens, and where that leads.
+type Route = (SocketAddr, SocketAddr);
+
 /// The proxy's routes, and ports that must be held as long as it runs. Clients are told the brokers' front addresses.
-fn routes(cluster: &Cluster, breaking: Option<Break>) -> Result<(Vec<(SocketAddr, SocketAddr)>, Vec<Port>)> {
+fn routes(cluster: &Cluster, breaking: Option<Break>) -> Result<(Vec<Route>, Vec<Port>)> {
     let mut held = Vec::new();
     let mut routes = Vec::new();
     for (front, upstream) in cluster.routes() {
