@@ -57,7 +57,7 @@ pub fn all() -> Vec<Case> {
         ),
         case("produce-64k", "Produce 64 KiB", Work::Load(closed(frames::produce(64 * KIB, 1), 4, 1))),
         case("produce-1k", "Produce 1 KiB, pipelined", Work::Load(closed(frames::produce(KIB, 1), 4, 8))),
-        case("fetch-1m", "Fetch 1 MiB", Work::Load(closed(frames::fetch(MIB), 4, 1))),
+        case("fetch-1m", "Fetch 1 MiB", Work::Load(closed(frames::fetch(MIB, 1), 4, 1))),
         case("open-loop", "Produce 200 bytes, open loop, 500/s", Work::Load(open)),
         case("connections", "Connections made and closed", Work::Connections(frames::api_versions())),
         case("idle", "5,000 idle connections", Work::Idle { exchange: frames::api_versions(), connections: 5000 }),
@@ -65,6 +65,13 @@ pub fn all() -> Vec<Case> {
         case("peak-8m", "64 connections x 8 MiB", Work::Peak(closed(frames::produce(8 * MIB, 1), 64, 1))),
     ]
 }
+
+/// What `--only` calls the counting of the decoder's instructions, which has no load.
+pub const DECODER: &str = "decoder";
+/// Most instructions for decoding and recording an exchange of one batch.
+pub const EXCHANGE_INSTRUCTIONS: f64 = 1000.0;
+/// Most instructions for each further batch.
+pub const BATCH_INSTRUCTIONS: f64 = 250.0;
 
 /// A figure that is compared.
 #[derive(Debug, Clone, Copy)]

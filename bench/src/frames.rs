@@ -83,8 +83,9 @@ fn produce_request(batches: &[Vec<u8>]) -> Vec<u8> {
     frame.finish().to_vec()
 }
 
-/// Fetch v12 without a session, answered by a response frame of about `frame_bytes` bytes with one batch.
-pub fn fetch(frame_bytes: usize) -> Exchange {
+/// Fetch v12 without a session, answered by a response frame of about `frame_bytes` bytes (exactly so with one batch)
+/// with `batches` batches of one partition.
+pub fn fetch(frame_bytes: usize, batches: usize) -> Exchange {
     let mut request = Frame::request(1, 12);
     request.i32(-1); // a consumer
     request.i32(500); // max wait
@@ -107,16 +108,16 @@ pub fn fetch(frame_bytes: usize) -> Exchange {
     request.compact_len(0); // forgotten topics
     request.compact_string(""); // rack
     request.tags();
-    let empty = fetch_response(&record_batch(BATCH_HEAD, 1));
-    let bytes = frame_bytes.saturating_sub(empty.len()) + BATCH_HEAD;
-    let mut response = fetch_response(&record_batch(bytes, 1));
-    if let Some(over @ 1..) = response.len().checked_sub(frame_bytes) {
-        response = fetch_response(&record_batch(bytes - over, 1));
+    let each = (frame_bytes.saturating_sub(fetch_response(&[]).len())) / batches;
+    let mut response = fetch_response(&record_batch(each, batches).repeat(batches));
+    let over = response.len().saturating_sub(frame_bytes).div_ceil(batches);
+    if over > 0 {
+        response = fetch_response(&record_batch(each - over, batches).repeat(batches));
     }
     Exchange { request: request.finish(), response: response.into() }
 }
 
-fn fetch_response(batch: &[u8]) -> Vec<u8> {
+fn fetch_response(batches: &[u8]) -> Vec<u8> {
     let mut frame = Frame::response();
     frame.tags();
     frame.i32(0); // throttle time
@@ -132,7 +133,7 @@ fn fetch_response(batch: &[u8]) -> Vec<u8> {
     frame.i64(0); // log start offset
     frame.compact_len(0); // aborted transactions
     frame.i32(-1); // preferred read replica
-    frame.compact_bytes(batch);
+    frame.compact_bytes(batches);
     frame.tags();
     frame.tags();
     frame.tags();
@@ -194,28 +195,26 @@ fn record_batch(bytes: usize, salt: usize) -> Vec<u8> {
     batch
 }
 
-/// A record of exactly `bytes` bytes with its length field, without a key.
+/// A record of exactly `bytes` bytes with its length field.
 fn record(bytes: usize, offset_delta: i32, salt: usize) -> Vec<u8> {
-    // The two lengths are varints whose size depends on their value: shorten the value until the whole fits, and make
-    // up for a size that no value gives with a header-less padding of the key.
-    for value in (0..bytes).rev() {
-        for key in [None, Some(0_usize), Some(1)] {
-            let mut body = vec![0]; // attributes
+    // The lengths are varints, whose own size depends on their value: try a few lengths of the value, and where none
+    // gives the size, make it up with a key of a byte.
+    for value in (bytes.saturating_sub(24)..bytes).rev() {
+        for key in [None, Some(0), Some(1)] {
+            let mut body = Vec::with_capacity(bytes);
+            body.push(0); // attributes
             varint(&mut body, 0); // timestamp delta
             varint(&mut body, i64::from(offset_delta));
-            varint(&mut body, key.map_or(-1, |length| length as i64));
-            body.extend(std::iter::repeat_n(b'k', key.unwrap_or(0)));
+            varint(&mut body, key.unwrap_or(-1));
+            body.extend((0..key.unwrap_or(0)).map(|_| b'k'));
             varint(&mut body, value as i64);
-            body.extend((0..value).map(|at| b'a' + ((at * 7 + salt) % 26) as u8));
+            body.resize(body.len() + value, b'a' + (salt % 26) as u8);
             varint(&mut body, 0); // headers
             let mut record = Vec::with_capacity(bytes);
             varint(&mut record, body.len() as i64);
             record.extend(body);
             if record.len() == bytes {
                 return record;
-            }
-            if record.len() + 8 < bytes {
-                break;
             }
         }
     }
@@ -233,9 +232,10 @@ fn varint(out: &mut Vec<u8>, value: i64) {
 }
 
 fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0_u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0x82F6_3B78 & (crc & 1).wrapping_neg()))
-    })
+    let table: [u32; 256] = std::array::from_fn(|byte| {
+        (0..8).fold(byte as u32, |crc, _| (crc >> 1) ^ (0x82F6_3B78 & (crc & 1).wrapping_neg()))
+    });
+    !bytes.iter().fold(!0_u32, |crc, byte| (crc >> 8) ^ table[usize::from(crc as u8 ^ byte)])
 }
 
 /// A frame that is being written.
@@ -318,7 +318,7 @@ mod tests {
         for bytes in [200, 1 << 10, 64 << 10, 1 << 20] {
             assert_eq!(produce(bytes, 1).request.len(), bytes);
         }
-        assert_eq!(fetch(1 << 20).response.len(), 1 << 20);
+        assert_eq!(fetch(1 << 20, 1).response.len(), 1 << 20);
         let many = produce(1 << 20, 64).request.len();
         assert!(((1 << 20) - 64..=1 << 20).contains(&many), "{many}");
     }
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_frame_length_counts_what_follows_it() {
-        for exchange in [produce(1000, 1), fetch(5000), api_versions()] {
+        for exchange in [produce(1000, 1), fetch(5000, 3), api_versions()] {
             for frame in [exchange.request, exchange.response] {
                 let length = i32::from_be_bytes(frame[..4].try_into().unwrap());
                 assert_eq!(length as usize, frame.len() - 4);

@@ -4,6 +4,7 @@
 
 pub mod cases;
 pub mod cpu;
+pub mod decoder;
 pub mod frames;
 pub mod http;
 pub mod load;

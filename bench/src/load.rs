@@ -108,6 +108,7 @@ pub fn run(load: &Load, address: SocketAddr, accounts: &Accounts, timing: Timing
         if before.is_none() && now >= clock.measure {
             before = Some((now, accounts.read()?));
             window = Window::default();
+            clock.end = now + timing.window;
         }
         if now >= clock.end {
             break;
@@ -170,7 +171,7 @@ pub fn run_connections(
     timing: Timing,
 ) -> Result<Window> {
     const AT_ONCE: usize = 8;
-    let clock = Clock::start(timing, Pace::Closed { in_flight: 1 });
+    let mut clock = Clock::start(timing, Pace::Closed { in_flight: 1 });
     let mut before = None;
     let mut window = Window::default();
     let mut answer = vec![0; exchange.response.len()];
@@ -179,6 +180,7 @@ pub fn run_connections(
         if before.is_none() && now >= clock.measure {
             before = Some((now, accounts.read()?));
             window = Window::default();
+            clock.end = now + timing.window;
         }
         if now >= clock.end {
             break;

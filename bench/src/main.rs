@@ -4,13 +4,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{env, fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 
 use kafkascope_bench::{
-    cases,
+    cases, decoder,
     load::Timing,
     machine,
     receiver::Receiver,
@@ -50,9 +50,12 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mut cases = cases::all();
     for name in &arguments.only {
-        ensure!(cases.iter().any(|case| case.name == name), "there is no case {name}: {}", names(&cases));
+        let known = name == cases::DECODER || cases.iter().any(|case| case.name == name);
+        ensure!(known, "there is no case {name}: {}, {}", names(&cases), cases::DECODER);
     }
-    cases.retain(|case| arguments.only.is_empty() || arguments.only.iter().any(|name| name == case.name));
+    let wanted = |case: &str| arguments.only.is_empty() || arguments.only.iter().any(|name| name == case);
+    cases.retain(|case| wanted(case.name));
+    let count_decoder = wanted(cases::DECODER);
     let plan = match arguments.quick {
         true => Plan {
             rounds: 2,
@@ -72,22 +75,35 @@ fn main() -> Result<()> {
     let exchanges: Vec<_> = cases.iter().map(|case| case.work.exchange().clone()).collect();
     let sink = Sink::start(&exchanges)?;
     let receiver = Receiver::start()?;
-    let folder = std::env::temp_dir().join(format!("kafkascope-bench-{}", std::process::id()));
+    let folder = env::temp_dir().join(format!("kafkascope-bench-{}", std::process::id()));
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let around = Surroundings { proxy: arguments.proxy, folder, sink: sink.address, otlp: receiver.address };
 
     let results = run::all(&cases, &kinds, plan, &around, &sink, |step| eprintln!("{step}"))?;
-    let verdicts = report::verdicts(&cases::goals(), &cases, &kinds, &results)?;
+    let decoder = match count_decoder {
+        true => {
+            eprintln!("the decoder's instructions");
+            Some(decoder::count(&env::current_exe()?.with_file_name("kafkascope-bench-decoder"))?)
+        }
+        false => None,
+    };
+    let mut verdicts = report::verdicts(&cases::goals(), &cases, &kinds, &results)?;
+    verdicts.extend(decoder.iter().flat_map(report::decoder_verdicts));
     let figures = report::markdown_figures(&cases, &kinds, &results);
     let judged = report::markdown_verdicts(&verdicts);
     println!("{figures}{judged}");
     let (exports, bytes) = receiver.received();
     println!("\nkafkascope exported {exports} times, {bytes} bytes of OTLP.");
     if let Some(seen) = results.seen {
-        println!("It counted {} of {} requests.", seen.counted, seen.sent);
+        println!(
+            "It counted {} of {} requests (those in flight when a window ends are on one side only).",
+            seen.counted, seen.sent
+        );
+        // Without it the figures would be those of a proxy that does not look.
+        ensure!(seen.counted * 100 >= seen.sent * 95, "kafkascope did not observe what it forwarded");
     }
     if let Some(path) = arguments.json {
-        let text = serde_json::to_string_pretty(&report::machine_readable(&results, &verdicts))?;
+        let text = serde_json::to_string_pretty(&report::machine_readable(&results, decoder.as_ref(), &verdicts))?;
         fs::write(&path, text).with_context(|| path.display().to_string())?;
     }
     if let Some(path) = arguments.markdown {

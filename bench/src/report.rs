@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::{
-    cases::{Bound, Case, Figure, Goal, Work},
+    cases::{BATCH_INSTRUCTIONS, Bound, Case, EXCHANGE_INSTRUCTIONS, Figure, Goal, Work},
+    decoder::Counts,
     load::Window,
     run::Results,
     targets::Kind,
@@ -53,18 +54,48 @@ fn verdict(goal: &Goal, case: &Case, results: &Results) -> Result<Verdict> {
         Bound::AtLeast(factor, other) => (factor, other, ">="),
     };
     let theirs = figures(goal.figure, case.name, other, results)?;
-    // Each round gives its own ratio: what disturbs a round disturbs both sides of it.
-    let ratio = median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect());
+    let ratio = match goal.figure {
+        // Differences may be next to nothing, or less, in single rounds.
+        Figure::AddedLatency(_) => median(ours.clone()) / median(theirs.clone()).max(f64::MIN_POSITIVE),
+        // Each round gives its own ratio: what disturbs a round disturbs both sides of it.
+        _ => median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect()),
+    };
     Ok(Verdict {
         what,
         measured: format!(
             "{ratio:.2} x ({} against {})",
-            show(goal.figure, median(ours)),
-            show(goal.figure, median(theirs))
+            show(goal.figure, median(ours.clone())),
+            show(goal.figure, median(theirs.clone()))
         ),
         bound: format!("{sign} {factor:.2} x {}", other.title()),
-        met: if sign == "<=" { ratio <= factor } else { ratio >= factor },
+        met: match (sign, goal.figure) {
+            // A difference below zero has no ratio.
+            (_, Figure::AddedLatency(_)) => median(ours) <= factor * median(theirs),
+            ("<=", _) => ratio <= factor,
+            _ => ratio >= factor,
+        },
     })
+}
+
+/// Judges the instruction counts.
+pub fn decoder_verdicts(counts: &Counts) -> Vec<Verdict> {
+    let at_most = |what: String, measured: f64, most: f64| Verdict {
+        what: format!("Decoder with recording: {what}"),
+        measured: format_number(measured),
+        bound: format!("<= {most}"),
+        met: measured <= most,
+    };
+    let exchanges = counts.exchange.iter().map(|(api, count)| {
+        at_most(format!("instructions per {api} exchange of one batch of 16 KiB"), *count, EXCHANGE_INSTRUCTIONS)
+    });
+    let large = counts.large_exchange.iter().map(|(api, count)| {
+        at_most(format!("instructions per {api} exchange of one batch of 1 MiB"), *count, EXCHANGE_INSTRUCTIONS)
+    });
+    let batches = counts.further_batch.iter().map(|(api, count)| {
+        at_most(format!("instructions per further batch of a {api} exchange"), *count, BATCH_INSTRUCTIONS)
+    });
+    let allocations = at_most("allocations per exchange in the steady state".into(), counts.allocations, 0.0);
+    exchanges.chain(large).chain(batches).chain([allocations]).collect()
 }
 
 /// The figure of each round.
@@ -82,7 +113,7 @@ fn figures(figure: Figure, case: &'static str, kind: Kind, results: &Results) ->
             Figure::CpuPerByte => cpu_per_gb(window),
             Figure::CpuPerRequest => cpu_per_request(window),
             Figure::Rate => window.requests as f64 / window.seconds,
-            Figure::AddedLatency(q) => (latency(window, q) - latency(direct, q)).max(0.0),
+            Figure::AddedLatency(q) => latency(window, q) - latency(direct, q),
             Figure::Memory => f64::NAN,
         })
         .collect())
@@ -204,7 +235,7 @@ pub fn markdown_verdicts(verdicts: &[Verdict]) -> String {
 }
 
 /// Everything, each round by itself.
-pub fn machine_readable(results: &Results, verdicts: &[Verdict]) -> Value {
+pub fn machine_readable(results: &Results, decoder: Option<&Counts>, verdicts: &[Verdict]) -> Value {
     let windows = results.windows.iter().flat_map(|((case, kind), windows)| {
         windows.iter().enumerate().map(move |(round, window)| {
             json!({
@@ -221,6 +252,7 @@ pub fn machine_readable(results: &Results, verdicts: &[Verdict]) -> Value {
     json!({
         "windows": windows.collect::<Vec<_>>(),
         "memory": memory.collect::<Vec<_>>(),
+        "decoder": decoder,
         "verdicts": verdicts.collect::<Vec<_>>(),
     })
 }

@@ -30,6 +30,9 @@ pub struct Results {
     pub seen: Option<Seen>,
 }
 
+/// Time for the loads whose peak of memory is measured.
+const LONG: Duration = Duration::from_secs(4);
+
 /// Whether kafkascope observed what it forwarded.
 #[derive(Debug, Clone, Copy)]
 pub struct Seen {
@@ -112,7 +115,8 @@ fn memory(work: &Work, kind: Kind, timing: Timing, around: &Surroundings, sink: 
                     thread::sleep(timing.warm_up.max(Duration::from_secs(1)));
                     sink.stall(false);
                 });
-                let timing = Timing { warm_up: Duration::from_secs(2), ..timing };
+                // Half a gigabyte in flight has to come through a slow proxy, too.
+                let timing = Timing { warm_up: Duration::from_secs(2), window: timing.window.max(LONG) };
                 load::run(load, target.address, &Accounts { proxy: Some(pid), sink: sink.thread }, timing)
             });
             window?;

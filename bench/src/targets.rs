@@ -155,7 +155,7 @@ fn haproxy_configuration(kind: Kind, address: SocketAddr, sink: SocketAddr) -> R
     let mut text = String::from("global\n  nbthread 1\n  maxconn 6000\n");
     match kind {
         Kind::Haproxy64k => text.push_str("  tune.bufsize 65536\n"),
-        // Pipes of 1 MiB are what serves it best with large frames.
+        // Pipes of 1 MiB, as kafkascope's: by default they have 64 KiB.
         Kind::HaproxySplice => text.push_str("  tune.bufsize 65536\n  tune.pipesize 1048576\n"),
         _ => {}
     }
