@@ -1,7 +1,7 @@
 //! Whether what is reported is true: every figure beside an oracle that was read in the same run.
 //!
-//! Real brokers, real clients, the real proxy in between. [`scenario`] says who works, [`stage`] lets them work and
-//! leaves the [`evidence`]; [`judged`] makes rows of it. Our side comes from what the proxy exported and from nowhere
+//! Real brokers, real clients, the real proxy in between. `scenario` says who works, `stage` lets them work and
+//! leaves the `evidence`; `judged` makes rows of it. Our side comes from what the proxy exported and from nowhere
 //! else.
 
 mod evidence;
