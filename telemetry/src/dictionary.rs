@@ -23,7 +23,7 @@ pub use crate::topic::Topic;
 
 /// Highest version number that is a value of its own: far above Kafka's highest (18 in 4.3), far below what a hostile
 /// client could make up.
-const HIGHEST_VERSION: i16 = 63;
+const HIGHEST_VERSION: i16 = 127;
 
 /// Interns what is new. One a process, shared by all workers.
 #[derive(Debug)]

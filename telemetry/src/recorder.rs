@@ -113,6 +113,8 @@ pub struct Recorder {
     other_topics: Option<Box<TopicSlots>>,
     in_flight: VecDeque<InFlight>,
     begun: Option<Begun>,
+    /// Who the client was before it changed its id, for its requests that have not ended.
+    former: VecDeque<seldom::Former>,
     held: HeldQueue,
     /// Where the last batch was counted: the next one probably is, too.
     last_batch: LastBatch,
@@ -182,6 +184,7 @@ impl Recorder {
             other_topics: None,
             in_flight: VecDeque::new(),
             begun: None,
+            former: VecDeque::new(),
             held: HeldQueue::default(),
             last_batch: LastBatch::NONE,
             fetched: Vec::new(),

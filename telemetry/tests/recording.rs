@@ -245,16 +245,23 @@ fn series_of_a_topic_id_without_a_name_are_exported_after_30_s_and_keep_the_id()
 }
 
 #[test]
-fn a_client_that_changes_its_id_is_two_clients() {
+fn a_request_is_its_clients_even_if_the_id_has_changed_before_it_ends() {
     let mut scene = Scene::new(Settings::default());
     let mut connection = scene.connect("a");
-    let of_a = connection.begin(&mut scene, ApiKey(3), 12);
+    let (first, second) = (connection.begin(&mut scene, ApiKey(3), 12), connection.begin(&mut scene, ApiKey(3), 12));
     connection.observe(&mut scene, Observation::Client(None));
+    let third = connection.begin(&mut scene, ApiKey(3), 12);
+    connection.observe(&mut scene, Observation::Client(Some(b"b")));
+    let careless = connection.begin_produce(&mut scene, &scene::produce(Acks::None));
+    connection.answer(&mut scene, careless, Outcome::Unanswered, ErrorCode::NONE);
+    for seq in [first, second, third] {
+        connection.answer(&mut scene, seq, Outcome::Answered, ErrorCode::NONE);
+    }
     connection.exchange(&mut scene, ApiKey(3), 12);
-    connection.answer(&mut scene, of_a, Outcome::Answered, ErrorCode::NONE);
     let snapshot = scene.collect();
-    // The decoder tells how a request ended, not whose it was: the later id is taken.
-    assert_eq!(scene::sum(&snapshot, Metric::Requests, &[("messaging.client.id", "(none)")]), 2);
+    let requests = |id| scene::sum(&snapshot, Metric::Requests, &[("messaging.client.id", id)]);
+    assert_eq!([requests("a"), requests("(none)"), requests("b")], [2, 1, 2]);
+    assert_eq!(scene::sum(&snapshot, Metric::ProduceRequests, &[("messaging.client.id", "b")]), 1);
     assert_eq!(scene::sum(&snapshot, Metric::RequestsInFlight, &[]), 0);
 }
 

@@ -22,8 +22,18 @@ pub(super) struct DurationSlot {
 }
 
 impl Recorder {
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn exchange(&mut self, shard: &mut Shard, exchange: &Exchange) {
+        if self.former.is_empty() {
+            self.exchange_of_client(shard, exchange);
+        } else {
+            self.exchange_after_a_change(shard, exchange);
+        }
+    }
+
+    /// The end of a request of the client that this connection is now.
+    #[inline(never)]
+    pub(super) fn exchange_of_client(&mut self, shard: &mut Shard, exchange: &Exchange) {
         let follower = exchange.fetch.map(|fetch| fetch.follower);
         let api = Api { key: exchange.api, follower };
         self.ends(shard, exchange.seq);

@@ -2,12 +2,23 @@
 
 use std::sync::Arc;
 
-use kafkascope_protocol::{Direction, LostSync, LostSyncReason, Observation, Undecoded, UndecodedReason};
+use kafkascope_protocol::{
+    Direction, Exchange, LostSync, LostSyncReason, Observation, RequestSeq, Undecoded, UndecodedReason,
+};
 
 use super::Recorder;
 use crate::attribute;
+use crate::dictionary::Client;
 use crate::labels::{Api, Labels};
 use crate::shard::Shard;
+
+/// A client that a connection was.
+#[derive(Debug)]
+pub(super) struct Former {
+    /// Its last request.
+    last: RequestSeq,
+    client: Arc<Client>,
+}
 
 impl Recorder {
     /// What is observed once a connection, or should not be.
@@ -94,10 +105,33 @@ impl Recorder {
             client.runs(software);
         }
         if self.client.as_ref().is_none_or(|former| !Arc::ptr_eq(former, &client)) {
+            self.request_is_undecoded(shard);
+            let last = self.in_flight.back().map(|request| request.seq);
+            if let Some((last, client)) = last.zip(self.client.take()) {
+                self.former.push_back(Former { last, client });
+            }
             self.forget();
         }
         self.client = Some(client);
         self.first_bytes(shard, Direction::Request, 0);
+    }
+
+    /// The end of a request that may be of another client than the next one.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn exchange_after_a_change(&mut self, shard: &mut Shard, exchange: &Exchange) {
+        let oldest = self.in_flight.front().map_or(exchange.seq, |request| request.seq.min(exchange.seq));
+        while self.former.front().is_some_and(|former| former.last < oldest) {
+            self.former.pop_front();
+        }
+        let Some(former) = self.former.iter().find(|former| former.last >= exchange.seq) else {
+            return self.exchange_of_client(shard, exchange);
+        };
+        let current = self.client.replace(former.client.clone());
+        self.forget();
+        self.exchange_of_client(shard, exchange);
+        self.client = current;
+        self.forget();
     }
 
     #[cold]
