@@ -14,7 +14,7 @@ use super::row::{Figure, Measured};
 use crate::{dialogue::Dialogue, java::Tool, kafka::Version};
 
 /// Longest that anything but the work itself may take: joining groups, flushing, reading to the end.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The JVM with the clients.
 #[derive(Debug)]

@@ -8,47 +8,31 @@ use crate::truth::{
     scenario::{CARELESS, JAVA_CONSUMERS, JAVA_PRODUCERS},
 };
 
-/// A counter of ours by client, the Java metric, and the figure of librdkafka that must be the same.
+/// A counter of ours by client, and the Java metric that must be the same.
 struct Counter {
     item: u8,
     name: &'static str,
     ours: &'static str,
     direction: Option<&'static str>,
     java: &'static str,
-    native: (&'static str, fn(&Totals) -> u64),
 }
 
 const COUNTERS: [Counter; 3] = [
-    Counter {
-        item: 18,
-        name: "responses",
-        ours: "kafkascope.responses",
-        direction: None,
-        java: "response-total",
-        native: ("rx", |totals| totals.responses),
-    },
-    Counter {
-        item: 19,
-        name: "requests",
-        ours: "kafkascope.requests",
-        direction: None,
-        java: "request-total",
-        native: ("req", |totals| totals.requests),
-    },
+    Counter { item: 18, name: "responses", ours: "kafkascope.responses", direction: None, java: "response-total" },
+    Counter { item: 19, name: "requests", ours: "kafkascope.requests", direction: None, java: "request-total" },
     Counter {
         item: 21,
         name: "outgoing bytes",
         ours: "kafkascope.connection.io",
         direction: Some("in"),
         java: "outgoing-byte-total",
-        native: ("tx_bytes", |totals| totals.request_bytes),
     },
 ];
 
 /// Items 18, 19, 20, 21, 23.
 pub(super) fn rows(evidence: &Evidence) -> Vec<Row> {
     let counters = COUNTERS.iter().flat_map(|counter| counter_rows(evidence, counter));
-    counters.chain(latency(evidence)).chain(batches(evidence)).collect()
+    counters.chain(native_requests(evidence)).chain(latency(evidence)).chain(batches(evidence)).collect()
 }
 
 fn counter_rows(evidence: &Evidence, counter: &Counter) -> Vec<Row> {
@@ -63,13 +47,19 @@ fn counter_rows(evidence: &Evidence, counter: &Counter) -> Vec<Row> {
         let truth = evidence.java(client).and_then(|client| client.total(group, counter.java));
         row(client, truth, &format!("Java {}", counter.java))
     };
-    let (native_name, native) = counter.native;
     let producers = JAVA_PRODUCERS.iter().chain([&CARELESS]).map(|client| java(client, "producer-metrics"));
     let consumers = JAVA_CONSUMERS.iter().map(|client| java(client, "consumer-metrics"));
-    let natives = evidence.native_producers.iter().map(|(client, totals)| {
-        row(client, Ok(Figure::count(native(totals) as f64)), &format!("librdkafka {native_name}"))
-    });
-    producers.chain(consumers).chain(natives).collect()
+    producers.chain(consumers).collect()
+}
+
+fn native_requests(evidence: &Evidence) -> Vec<Row> {
+    let row = |(client, totals): &(&str, Totals)| {
+        let filter = [(key::CLIENT, *client), (key::API, "Produce")];
+        let ours = ours::counter(&evidence.receiver, "kafkascope.requests", &filter);
+        let truth = Ok(Figure::count(totals.produce_requests as f64));
+        Row::compared(19, &format!("Produce requests, {client}"), ours, truth, "librdkafka req", Tolerance::EXACT)
+    };
+    evidence.native_producers.iter().map(row).collect()
 }
 
 fn latency(evidence: &Evidence) -> Vec<Row> {
