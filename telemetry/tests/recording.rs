@@ -252,7 +252,7 @@ fn a_request_is_its_clients_even_if_the_id_has_changed_before_it_ends() {
     connection.observe(&mut scene, Observation::Client(None));
     let third = connection.begin(&mut scene, ApiKey(3), 12);
     connection.observe(&mut scene, Observation::Client(Some(b"b")));
-    let careless = connection.begin_produce(&mut scene, &scene::produce(Acks::None));
+    let careless = connection.begin_produce(&mut scene, &produce(Acks::None));
     connection.answer(&mut scene, careless, Outcome::Unanswered, ErrorCode::NONE);
     for seq in [first, second, third] {
         connection.answer(&mut scene, seq, Outcome::Answered, ErrorCode::NONE);
