@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 
+use crate::kafka::Version;
+
 /// A change of reality that must make an item's rows false.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Break {
@@ -125,7 +127,7 @@ impl Bootstrap {
 }
 
 /// The specification for the Java clients.
-pub(crate) fn java(bootstrap: &Bootstrap, breaking: Option<Break>) -> Value {
+pub(crate) fn java(version: Version, bootstrap: &Bootstrap, breaking: Option<Break>) -> Value {
     let producer = |id, topic, phase, configuration: Value| {
         let fast = json!({"records_per_second": 200, "record_bytes": 400});
         let instances = instances(bootstrap, breaking, &configuration);
@@ -135,6 +137,12 @@ pub(crate) fn java(bootstrap: &Bootstrap, breaking: Option<Break>) -> Value {
         let basics = json!({"group.id": id, "auto.offset.reset": "earliest"});
         let instances = instances(bootstrap, breaking, &merged(&basics, &configuration));
         json!({"id": id, "role": "consume", "topic": topic, "instances": instances})
+    };
+    // A preview in 3.9: its consumer was seen to drop records that it had fetched and to fetch them again, which brokers
+    // (and we) count twice and it does not.
+    let group_protocol = match version {
+        Version::V4 => "consumer",
+        Version::V39 => "classic",
     };
     let audit = json!({"acks": "all", "compression.type": "zstd", "linger.ms": 20, "transactional.id": "audit"});
     let mut clients = vec![
@@ -151,7 +159,7 @@ pub(crate) fn java(bootstrap: &Bootstrap, breaking: Option<Break>) -> Value {
         ),
         producer(CARELESS, READINGS, CARELESS_PHASE, json!({"acks": "0", "linger.ms": 5, "enable.idempotence": false})),
         consumer("orders-reader", ORDERS, json!({"group.protocol": "classic"})),
-        consumer("events-reader", EVENTS, json!({"group.protocol": "consumer"})),
+        consumer("events-reader", EVENTS, json!({"group.protocol": group_protocol})),
         consumer("audit-reader", AUDIT, json!({"isolation.level": "read_committed"})),
     ];
     if breaking == Some(Break::Stranger) {
@@ -206,13 +214,13 @@ mod tests {
 
     #[test]
     fn unbroken_clients_all_start_at_the_proxy() {
-        let text = java(&bootstrap(), None).to_string();
+        let text = java(Version::V4, &bootstrap(), None).to_string();
         assert!(text.contains("proxy:1") && !text.contains("broker:1"));
     }
 
     #[test]
     fn a_bypass_gives_each_client_a_twin_and_transactional_twins_differ() {
-        let clients = java(&bootstrap(), Some(Break::Bypass));
+        let clients = java(Version::V4, &bootstrap(), Some(Break::Bypass));
         for client in clients["clients"].as_array().unwrap() {
             let instances = client["instances"].as_array().unwrap();
             assert_eq!(instances.len(), 2);

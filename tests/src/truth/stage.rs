@@ -58,7 +58,7 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     let bootstrap = Bootstrap { proxied: cluster.front(), direct: cluster.direct() };
     let folder = tempfile::tempdir()?;
     let specification = folder.path().join("clients.json");
-    fs::write(&specification, scenario::java(&bootstrap, breaking).to_string())?;
+    fs::write(&specification, scenario::java(version, &bootstrap, breaking).to_string())?;
     let mut java = Workload::start(version, &specification)?;
     let servers = bootstrap.instances(breaking);
     let reader = Reader::start(NATIVE_CONSUMER, READINGS, PARTITIONS, &servers)?;
