@@ -119,8 +119,14 @@ fn performance_tools(stage: &mut Stage) -> Result<()> {
         let own = Metrics::of_tool(&tool.run(PATIENCE)?, &id)?;
         let read = own.whole("records-consumed-total")?;
         let ours = Figures::read(&stage.proxy, &id, |ours| ours.consumed() >= read)?;
-        same("messages", ours.consumed(), MANY, &ours)?;
-        same("messages", ours.consumed(), read, &ours)?;
+        ensure!(read == MANY, "the client read {read} records of {MANY}");
+        if protocol == "classic" {
+            same("messages", ours.consumed(), read, &ours)?;
+        } else {
+            // While its assignment grows this consumer may drop what it has fetched ahead and fetch it again: the wire
+            // then carries more than the application reads, and it is the wire that we count.
+            ensure!(ours.consumed() >= read, "we saw {} of {read} messages\n{}", ours.consumed(), ours.show());
+        }
         let api = if protocol == "classic" { "JoinGroup" } else { "ConsumerGroupHeartbeat" };
         ensure!(ours.requests(api) > 0, "no {api} of a {protocol} group\n{}", ours.show());
         clients.push(id);
