@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread::{scope, spawn};
 use std::time::{Duration, Instant};
 
@@ -32,14 +33,23 @@ fn echo(address: &str) -> String {
     upstream
 }
 
-/// A minimal broker: answers each ApiVersions request (v0) with an empty list, after a while.
+/// A minimal broker: answers each ApiVersions request (v0) with an empty list.
 fn broker() -> String {
+    counting_broker().0
+}
+
+/// A minimal broker and the number of requests that reached it.
+fn counting_broker() -> (String, Arc<AtomicU32>) {
+    let reached = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&reached);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = listener.local_addr().unwrap().to_string();
     spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
+            let count = Arc::clone(&count);
             spawn(move || {
                 while let Some(request) = read(&mut stream) {
+                    count.fetch_add(1, Ordering::Relaxed);
                     let answer = [&request[4..8], &[0, 0, 0, 0, 0, 0]].concat();
                     if stream.write_all(&message(&answer)).is_err() {
                         break;
@@ -48,7 +58,7 @@ fn broker() -> String {
             });
         }
     });
-    upstream
+    (upstream, reached)
 }
 
 /// An ApiVersions request (v0) of client `test`.
@@ -222,26 +232,29 @@ fn a_route_that_observes_nothing_still_counts_connections_and_bytes() {
 
 #[test]
 fn a_drain_under_load_loses_no_answer() {
-    let mut process = Process::start(&[&broker()], &[]);
+    let (upstream, reached) = counting_broker();
+    let mut process = Process::start(&[&upstream], &[]);
+    let under_load = Barrier::new(9);
     let answered = scope(|scope| {
         let clients: Vec<_> = (0..8)
             .map(|_| {
                 let client = process.connect();
-                scope.spawn(move || ask_until_told(&client))
+                let under_load = &under_load;
+                scope.spawn(move || ask_until_told(&client, under_load))
             })
             .collect();
-        process.metric_becomes("kafkascope_connections{", " 8");
+        under_load.wait();
         process.signal(Signal::TERM);
         clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
     });
-    assert!(answered.iter().all(|answers| *answers > 0), "{answered:?}");
+    assert_eq!(answered.iter().sum::<u32>(), reached.load(Ordering::Relaxed), "{answered:?}");
     process.logged("drained");
     assert_eq!(process.wait().code(), Some(0));
 }
 
-/// Asks with up to a hundred requests in flight until the connection ends. Returns the number of answers, which have to
-/// be whole and in order.
-fn ask_until_told(client: &TcpStream) -> u32 {
+/// Asks with up to a hundred requests in flight until the connection ends; waits for the others after the first answer.
+/// Returns the number of answers, which have to be whole and in order.
+fn ask_until_told(client: &TcpStream, under_load: &Barrier) -> u32 {
     let answered = AtomicU32::new(0);
     scope(|scope| {
         scope.spawn(|| {
@@ -257,7 +270,11 @@ fn ask_until_told(client: &TcpStream) -> u32 {
             }
         });
         while let Some(answer) = read(&mut { client }) {
-            assert_eq!(answer[..4], answered.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+            let before = answered.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(answer[..4], before.to_be_bytes());
+            if before == 0 {
+                under_load.wait();
+            }
         }
         // Now it may be written to no more.
         client.shutdown(Shutdown::Write).unwrap_or_default();
