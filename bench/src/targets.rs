@@ -24,8 +24,10 @@ pub enum Kind {
     Haproxy,
     /// HAProxy with buffers of 64 KiB.
     Haproxy64k,
-    /// HAProxy that splices both ways.
+    /// HAProxy that splices both ways, through pipes of 64 KiB as it makes them.
     HaproxySplice,
+    /// The same through pipes of 1 MiB, as kafkascope's: the best that HAProxy can be made to do.
+    HaproxySplice1m,
     /// kafkascope, everything on: decoding, metrics, sampled spans, OTLP export each second, admin server.
     Kafkascope,
     /// kafkascope that only forwards: `--observe none`.
@@ -33,8 +35,15 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 6] =
-        [Self::Direct, Self::Haproxy, Self::Haproxy64k, Self::HaproxySplice, Self::Kafkascope, Self::KafkascopeNone];
+    pub const ALL: [Self; 7] = [
+        Self::Direct,
+        Self::Haproxy,
+        Self::Haproxy64k,
+        Self::HaproxySplice,
+        Self::HaproxySplice1m,
+        Self::Kafkascope,
+        Self::KafkascopeNone,
+    ];
 
     pub fn title(self) -> &'static str {
         match self {
@@ -42,6 +51,7 @@ impl Kind {
             Self::Haproxy => "HAProxy",
             Self::Haproxy64k => "HAProxy 64 KiB",
             Self::HaproxySplice => "HAProxy splice",
+            Self::HaproxySplice1m => "HAProxy splice, 1 MiB pipes",
             Self::Kafkascope => "kafkascope",
             Self::KafkascopeNone => "kafkascope, observe none",
         }
@@ -128,7 +138,7 @@ impl Drop for Target {
 
 /// All run with one worker thread, so that what is compared is the work and not how it is spread.
 fn command(kind: Kind, address: SocketAddr, admin: Option<SocketAddr>, around: &Surroundings) -> Result<Command> {
-    if matches!(kind, Kind::Haproxy | Kind::Haproxy64k | Kind::HaproxySplice) {
+    if matches!(kind, Kind::Haproxy | Kind::Haproxy64k | Kind::HaproxySplice | Kind::HaproxySplice1m) {
         let path = around.folder.join(format!("haproxy-{}.cfg", address.port()));
         fs::write(&path, haproxy_configuration(kind, address, around.sink)?)?;
         let mut command = Command::new("haproxy");
@@ -155,12 +165,11 @@ fn haproxy_configuration(kind: Kind, address: SocketAddr, sink: SocketAddr) -> R
     let mut text = String::from("global\n  nbthread 1\n  maxconn 6000\n");
     match kind {
         Kind::Haproxy64k => text.push_str("  tune.bufsize 65536\n"),
-        // Pipes of 1 MiB, as kafkascope's: by default they have 64 KiB.
-        Kind::HaproxySplice => text.push_str("  tune.bufsize 65536\n  tune.pipesize 1048576\n"),
+        Kind::HaproxySplice1m => text.push_str("  tune.pipesize 1048576\n"),
         _ => {}
     }
     text.push_str("defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 10m\n  timeout server 10m\n");
-    if kind == Kind::HaproxySplice {
+    if matches!(kind, Kind::HaproxySplice | Kind::HaproxySplice1m) {
         text.push_str("  option splice-request\n  option splice-response\n");
     }
     write!(text, "listen kafka\n  bind {address}\n  server sink {sink}\n")?;

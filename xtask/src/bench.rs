@@ -15,7 +15,7 @@ use crate::{step, workspace};
 
 /// Measure the proxy beside HAProxy and no proxy: CPU, throughput, latency, memory, instructions.
 ///
-/// Takes about ten minutes, with --quick two. Prints what was measured, and PASS or MISS for each goal; a missed goal is
+/// Takes about twenty minutes, with --quick five. Prints what was measured, and PASS or MISS for each goal; a missed goal is
 /// a result, not a failure. Keep the machine quiet: what others use of it is printed, and spoils latencies first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
