@@ -1,7 +1,7 @@
 //! Transparent Kafka proxy that measures what clients do.
 //!
 //! [`forward`] moves bytes and knows nothing of Kafka. Around it, from the outside in: [`Config`] says what is wanted,
-//! [`Proxy`] binds, starts and drains, an acceptor hands each new connection to the least loaded worker, and a worker
+//! [`Proxy`] binds, starts and drains, one worker accepts and hands each new connection to the least loaded, and a worker
 //! is one thread on which its connections live and are observed, without a lock between them.
 #![forbid(unsafe_code)]
 

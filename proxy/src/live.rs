@@ -27,7 +27,7 @@ impl Live {
 
     /// A place on the least loaded worker, unless as many connections live as may.
     pub(crate) fn take_place(self: &Arc<Self>) -> Option<Place> {
-        // Only the acceptor's thread adds, so between looking and adding the counts can but fall.
+        // Only the worker that accepts adds, so between looking and adding the counts can but fall.
         if self.count() >= self.limit {
             return None;
         }

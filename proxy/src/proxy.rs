@@ -8,12 +8,11 @@ use std::time::Duration;
 use kafkascope_protocol::Timestamp;
 use kafkascope_telemetry::otlp::{Exporter, TransportError};
 use kafkascope_telemetry::{Dictionary, Registry};
-use tokio::io::unix::AsyncFd;
-use tokio::task::JoinSet;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use crate::acceptor::{Acceptor, listener};
+use crate::acceptor::{Acceptor, HOME, listener};
 use crate::admin::{self, Admin, Readiness};
 use crate::config::{Config, ListenAddress, Route};
 use crate::descriptors;
@@ -118,23 +117,24 @@ impl Proxy {
             workers: workers.iter().map(|worker| worker.commands.clone()).collect(),
             registry: Arc::clone(&registry),
         };
-        let mut accepting = JoinSet::new();
+        let home = acceptor.workers.get(HOME).ok_or_else(|| io::Error::other("there is no worker"))?.clone();
         for (lane, listener) in lanes {
             let Route { upstream, observe, .. } = &lane.route;
             info!(listen = %listener.local_addr()?, %upstream, ?observe, "route open");
-            #[expect(
-                deprecated,
-                reason = "its unsafe successor wants a promise that std's listener keeps: the descriptor stays open"
-            )]
-            let listener = AsyncFd::new(listener)?;
-            accepting.spawn(acceptor.clone().run(listener, lane));
+            let (answer, accepts) = oneshot::channel();
+            _ = home.send(Command::Accept(acceptor.clone(), listener, lane, answer));
+            accepts.await.map_err(io::Error::other)??;
         }
         drop(acceptor);
         readiness.set(true);
 
         stop().await;
         readiness.set(false);
-        accepting.shutdown().await;
+        let (answer, closed) = oneshot::channel();
+        _ = home.send(Command::StopAccepting(answer));
+        drop(home);
+        // A worker that is gone does not accept any more.
+        _ = closed.await;
         tokio::select! {
             () = drain(config.drain_timeout, &live, workers, &registry, admin) => Ok(Ended::Drained),
             () = stop() => {
@@ -183,10 +183,12 @@ async fn drain(time: Duration, live: &Live, workers: Vec<worker::Handle>, regist
     for worker in workers {
         drop(worker.commands);
         match worker.thread.join() {
-            Ok(legacy) => {
+            Ok(Ok(legacy)) => {
                 registry.absorb(legacy.delta);
                 discarded = discarded.saturating_add(legacy.discarded);
             }
+            // A worker that could not start was never one.
+            Ok(Err(_)) => {}
             Err(_panic) => warn!("a worker ended by a panic; what it counted last is lost"),
         }
     }

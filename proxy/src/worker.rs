@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -11,17 +12,24 @@ use std::time::Duration;
 
 use kafkascope_protocol::{CaptureBudget, Timestamp};
 use kafkascope_telemetry::{Delta, Dictionary, Shard};
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinSet, spawn_local};
 
-use crate::acceptor::Accepted;
+use crate::acceptor::{Accepted, Acceptor};
 use crate::connection;
 use crate::forward::{Clock, Drain, PipePool, Resources};
+use crate::lane::Lane;
 use crate::rate_limit::RateLimit;
 
 /// What a worker may be told.
 #[derive(Debug)]
 pub(crate) enum Command {
+    /// Accept on this listener, for all workers. Answers whether that is possible.
+    Accept(Acceptor, TcpListener, Arc<Lane>, oneshot::Sender<io::Result<()>>),
+    /// Close all listeners. Answers when they are closed.
+    StopAccepting(oneshot::Sender<()>),
     /// Forward this connection.
     Serve(Accepted),
     /// Answer with what was counted since the last time.
@@ -64,7 +72,7 @@ impl Worker {
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
-    pub(crate) thread: JoinHandle<Legacy>,
+    pub(crate) thread: JoinHandle<io::Result<Legacy>>,
 }
 
 /// Starts the worker with this number.
@@ -75,13 +83,17 @@ pub(crate) fn start(
     dictionary: Arc<Dictionary>,
 ) -> io::Result<Handle> {
     let (commands, receiver) = mpsc::unbounded_channel();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        // Host names are resolved on threads of their own.
-        .max_blocking_threads(4)
-        .build()?;
+    let (started, start) = std::sync::mpsc::channel();
     let thread = Builder::new().name(format!("worker-{number}")).spawn(move || {
+        // It cannot leave its thread, so the thread makes it.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            // Host names are resolved on threads of their own.
+            .max_blocking_threads(4)
+            .build_local(LocalOptions::default())?;
+        // Whoever asked is waiting.
+        _ = started.send(());
         let worker = Rc::new(Worker {
             resources: Resources::new(clock, PipePool::default()),
             shard: RefCell::new(Shard::new(dictionary, Timestamp(clock.now().0))),
@@ -92,19 +104,41 @@ pub(crate) fn start(
             lost_sync: RateLimit::default(),
             discarded: Cell::new(0),
         });
-        let connections = LocalSet::new();
-        connections.block_on(&runtime, obey(receiver, Rc::clone(&worker)));
-        drop(connections);
-        // A resolver that hangs must not hold up the end.
+        runtime.block_on(obey(receiver, Rc::clone(&worker)));
+        // Cuts what still lives. A resolver that hangs must not hold up the end.
         runtime.shutdown_background();
-        Legacy { delta: worker.collect(), discarded: worker.discarded.get() }
+        Ok(Legacy { delta: worker.collect(), discarded: worker.discarded.get() })
     })?;
-    Ok(Handle { commands, thread })
+    match start.recv() {
+        Ok(()) => Ok(Handle { commands, thread }),
+        // It ended instead.
+        Err(_) => Err(match thread.join() {
+            Ok(Err(error)) => error,
+            _ => io::Error::other("a worker ended as it started"),
+        }),
+    }
 }
 
 async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, worker: Rc<Worker>) {
+    let mut accepting = JoinSet::new();
     while let Some(command) = commands.recv().await {
         match command {
+            Command::Accept(acceptor, listener, lane, answer) => {
+                #[expect(
+                    deprecated,
+                    reason = "its unsafe successor wants a promise that std's listener keeps: the descriptor stays open"
+                )]
+                let listener = AsyncFd::new(listener);
+                let accepts = listener.map(|listener| {
+                    accepting.spawn_local(acceptor.run(listener, lane, Rc::clone(&worker)));
+                });
+                // Whoever asked is waiting.
+                _ = answer.send(accepts);
+            }
+            Command::StopAccepting(answer) => {
+                accepting.shutdown().await;
+                _ = answer.send(());
+            }
             Command::Serve(accepted) => {
                 spawn_local(connection::serve(accepted, Rc::clone(&worker)));
             }

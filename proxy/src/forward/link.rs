@@ -167,6 +167,7 @@ impl<'s, T: Tap> Link<'s, T> {
     /// the side that is broken.
     fn pump(&mut self, direction: Direction, turn: &mut usize) -> Result<(), Peer> {
         let (client, upstream) = (&mut self.client, &mut self.upstream);
+        let is_last = self.up.stage == Stage::Closed || self.down.stage == Stage::Closed;
         let (flow, source, sink, sender, receiver) = match direction {
             Direction::Up => (&mut self.up, client, upstream, Peer::Client, Peer::Upstream),
             Direction::Down => (&mut self.down, upstream, client, Peer::Upstream, Peer::Client),
@@ -198,6 +199,10 @@ impl<'s, T: Tap> Link<'s, T> {
                 Stage::Open => {}
                 Stage::Ending => {
                     flow.stage = Stage::Closed;
+                    if is_last {
+                        // Closing the sockets, which comes now, says the same.
+                        return Ok(());
+                    }
                     return match sink.end_writing() {
                         Attempt::Failed => Err(receiver),
                         _ => Ok(()),
