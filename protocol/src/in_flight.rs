@@ -6,6 +6,7 @@
 //! that never gets a response (Produce with acks=0) does not wait for one.
 
 use alloc::collections::VecDeque;
+use core::mem;
 
 use crate::{Acks, CorrelationId, ErrorCode, Exchange, FetchSummary, FetchWait, Observation, Outcome, Sink, Timestamp};
 
@@ -111,7 +112,15 @@ pub(crate) struct InFlight {
     /// Requests that never get a response, until they are written on.
     unanswered: VecDeque<Entry>,
     limit: usize,
+    /// How many requests may still be looked through for those that responses out of order answer.
+    patience: usize,
+    /// The oldest request that waited when that was found out last.
+    looked_from: u64,
 }
+
+/// Requests that may be looked through for each one that was answered since the last time. A broker that answers at random
+/// would else have all that wait looked through for each few bytes it sends.
+const LOOKS: u64 = 64;
 
 impl InFlight {
     pub(crate) const fn new(limit: usize) -> Self {
@@ -123,6 +132,8 @@ impl InFlight {
             written: 0,
             unanswered: VecDeque::new(),
             limit,
+            patience: limit,
+            looked_from: 0,
         }
     }
 
@@ -344,7 +355,12 @@ impl InFlight {
         if first >= end {
             return None;
         }
-        let waiting = self.requests.range(first..end);
+        let oldest = self.requests.get(first)?.exchange.seq.0;
+        let answered = oldest.wrapping_sub(mem::replace(&mut self.looked_from, oldest));
+        let earned = usize::try_from(answered.saturating_mul(LOOKS)).unwrap_or(usize::MAX);
+        let patience = self.patience.saturating_add(earned).min(self.limit);
+        let waiting = self.requests.range(first..end.min(first.saturating_add(patience)));
+        self.patience = patience.saturating_sub(waiting.len());
         let before = waiting.map(|entry| entry.exchange.correlation_id).position(|id| id == correlation_id)?;
         for _ in 0..before {
             self.abandon_oldest(sink);
@@ -374,8 +390,8 @@ impl InFlight {
 
     /// The connection ended: nothing more is written.
     pub(crate) fn close<S: Sink>(&mut self, sink: &mut S) {
-        let unanswered = core::mem::take(&mut self.unanswered);
-        let requests = core::mem::take(&mut self.requests);
+        let unanswered = mem::take(&mut self.unanswered);
+        let requests = mem::take(&mut self.requests);
         for mut entry in requests.into_iter().filter(|entry| !entry.told).chain(unanswered) {
             entry.tell(Outcome::Abandoned, sink);
         }
@@ -480,6 +496,17 @@ mod tests {
             outcomes,
             [(0, Outcome::Abandoned), (1, Outcome::Abandoned), (2, Outcome::Answered), (3, Outcome::Abandoned)]
         );
+    }
+
+    #[test]
+    fn who_answers_at_random_is_not_searched_for_again_and_again() {
+        let (mut in_flight, mut ends) = (InFlight::new(8), Ends::default());
+        send(&mut in_flight, &mut ends, 0..8, None);
+        assert!(!answer(&mut in_flight, &mut ends, 99, 10), "nobody's");
+        assert!(!answer(&mut in_flight, &mut ends, 5, 20), "not looked for any more");
+        assert!(answer(&mut in_flight, &mut ends, 0, 30));
+        assert!(answer(&mut in_flight, &mut ends, 5, 40), "one answer in order earns some looks");
+        assert_eq!(in_flight.awaited(), 2);
     }
 
     #[test]

@@ -49,7 +49,12 @@ impl Observer {
     }
 
     /// Forwarding has ended.
-    pub(crate) fn ended(self, ending: Ending) {
+    pub(crate) fn ended(mut self, ending: Ending) {
+        if let Ending::Drained { discarded } = ending
+            && let Some(recorder) = &mut self.recorder
+        {
+            recorder.discarded(&mut self.worker.shard.borrow_mut(), discarded);
+        }
         self.close(match ending {
             Ending::Finished { first: Peer::Client } => CloseReason::Client,
             Ending::Finished { first: Peer::Upstream } => CloseReason::Broker,
@@ -96,6 +101,9 @@ impl Observer {
         let mut lost = None;
         let mut watch = Watch { sink: recorder.sink(shard), lost: &mut lost };
         let shown = catch_unwind(AssertUnwindSafe(|| show(decoder, direction, &mut watch)));
+        if shown.is_err() {
+            recorder.decoder_panicked(shard, direction);
+        }
         if let Some(lost) = lost {
             self.tell(lost);
         }

@@ -24,6 +24,7 @@ pub enum Metric {
     ConnectionsOpened,
     ConnectionsClosed,
     ConnectionsRefused,
+    DrainDiscarded,
     Undecoded,
     LostSync,
     UnsolicitedResponses,
@@ -329,6 +330,14 @@ pub const TABLE: &[Descriptor] = &[
         unit: CONNECTION,
         attributes: &[A::Cluster, A::ServerAddress, A::ServerPort, A::BrokerId, A::Reason],
         help: "Connections of clients that were closed before they were served.",
+    },
+    Descriptor {
+        metric: Metric::DrainDiscarded,
+        name: "kafkascope.drain.discarded",
+        kind: Kind::Counter,
+        unit: Unit::Bytes,
+        attributes: &[A::Cluster, A::ServerAddress, A::ServerPort, A::BrokerId],
+        help: "Bytes that clients sent while the proxy drained, after their last forwarded request: they will ask again.",
     },
     Descriptor {
         metric: Metric::Undecoded,

@@ -280,6 +280,18 @@ fn unknown_apis_versions_and_errors_are_values_like_any_other() {
 }
 
 #[test]
+fn what_the_proxy_itself_gets_wrong_or_leaves_out_is_counted() {
+    let mut scene = Scene::new(Settings::default());
+    let mut connection = scene.connect("c1");
+    connection.recorder.decoder_panicked(&mut scene.shard, Direction::Response);
+    connection.recorder.discarded(&mut scene.shard, 0);
+    connection.recorder.discarded(&mut scene.shard, 42);
+    let snapshot = scene.collect();
+    assert_eq!(scene::sum(&snapshot, Metric::LostSync, &[("direction", "out"), ("reason", "panic")]), 1);
+    assert_eq!(scene::sum(&snapshot, Metric::DrainDiscarded, &[]), 42);
+}
+
+#[test]
 fn sampled_exchanges_become_spans_and_failed_ones_always_do() {
     let ratio = |ratio| Some(kafkascope_telemetry::SampleRatio::new(ratio).unwrap());
     let count = |spans, error: i16| {

@@ -289,7 +289,9 @@ fn while_it_drains_it_is_not_ready_and_accepts_nothing() {
     let mut held = process.connect();
     // Half a request: there is no place to end at.
     held.write_all(&api_versions(1)[..7]).unwrap();
-    process.metric_becomes("kafkascope_connections{", " 1");
+    let mut last = process.connect();
+    last.write_all(&api_versions(1)[..7]).unwrap();
+    process.metric_becomes("kafkascope_connections{", " 2");
     process.signal(Signal::TERM);
     process.logged("draining");
     assert_eq!(process.get("/readyz"), (503, "draining\n".to_owned()));
@@ -298,7 +300,10 @@ fn while_it_drains_it_is_not_ready_and_accepts_nothing() {
     held.write_all(&api_versions(1)[7..]).unwrap();
     assert!(read(&mut held).is_some(), "the answer still comes");
     assert_eq!(read(&mut held), None);
+    held.write_all(b"too late").unwrap();
     drop(held);
+    process.metric_becomes("kafkascope_drain_discarded_bytes_total{", " 8");
+    drop(last);
     assert_eq!(process.wait().code(), Some(0));
 }
 

@@ -67,27 +67,44 @@ impl Recorder {
 
     #[cold]
     fn lost_sync(&mut self, shard: &mut Shard, lost: &LostSync) {
+        let reason = match lost.reason {
+            LostSyncReason::NegativeLength => "negative_length",
+            LostSyncReason::ZeroLength => "zero_length",
+            LostSyncReason::ShortFrame => "short_frame",
+            LostSyncReason::HugeLength => "huge_length",
+            LostSyncReason::Tls => "client speaks TLS to a plaintext route",
+            LostSyncReason::TlsAlert => "upstream speaks TLS to a plaintext client",
+            LostSyncReason::Http => "client speaks HTTP",
+            LostSyncReason::Gap => "gap",
+            LostSyncReason::OtherDirection => "other_direction",
+        };
+        self.loses_sync(shard, lost.direction, reason);
+    }
+
+    fn loses_sync(&mut self, shard: &mut Shard, direction: Direction, reason: &'static str) {
         if self.client.is_none() {
             self.becomes(shard, None);
         }
-        let labels = Labels {
-            broker: Some(self.broker.clone()),
-            direction: Some(lost.direction),
-            reason: Some(match lost.reason {
-                LostSyncReason::NegativeLength => "negative_length",
-                LostSyncReason::ZeroLength => "zero_length",
-                LostSyncReason::ShortFrame => "short_frame",
-                LostSyncReason::HugeLength => "huge_length",
-                LostSyncReason::Tls => "client speaks TLS to a plaintext route",
-                LostSyncReason::TlsAlert => "upstream speaks TLS to a plaintext client",
-                LostSyncReason::Http => "client speaks HTTP",
-                LostSyncReason::Gap => "gap",
-                LostSyncReason::OtherDirection => "other_direction",
-            }),
-            ..Labels::default()
-        };
+        let (broker, direction) = (Some(self.broker.clone()), Some(direction));
+        let labels = Labels { broker, direction, reason: Some(reason), ..Labels::default() };
         let slot = shard.events.slot(labels, shard.now());
         shard.events.row(slot).lost_sync += 1;
+    }
+
+    /// The decoder failed while it read bytes of `direction`: nothing is observed any more.
+    #[cold]
+    pub fn decoder_panicked(&mut self, shard: &mut Shard, direction: Direction) {
+        self.refresh(shard);
+        self.loses_sync(shard, direction, "panic");
+    }
+
+    /// `bytes` bytes of the client went nowhere, because the proxy drained.
+    pub fn discarded(&mut self, shard: &mut Shard, bytes: u64) {
+        if bytes > 0 {
+            let labels = Labels { broker: Some(self.broker.clone()), ..Labels::default() };
+            let slot = shard.events.slot(labels, shard.now());
+            shard.events.row(slot).discarded += bytes;
+        }
     }
 
     #[cold]

@@ -206,6 +206,7 @@ impl Row for RouteRow {
 #[derive(Debug, Default)]
 pub(crate) struct EventRow {
     pub(crate) closed: u64,
+    pub(crate) discarded: u64,
     pub(crate) undecoded: u64,
     pub(crate) lost_sync: u64,
     pub(crate) unsolicited: u64,
@@ -215,6 +216,7 @@ pub(crate) struct EventRow {
 impl Row for EventRow {
     const PLACES: &'static [Place] = &[
         place(Metric::ConnectionsClosed),
+        place(Metric::DrainDiscarded),
         place(Metric::Undecoded),
         place(Metric::LostSync),
         place(Metric::UnsolicitedResponses),
@@ -223,10 +225,11 @@ impl Row for EventRow {
 
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
         take_count(&mut self.closed, 0, changed);
-        take_count(&mut self.undecoded, 1, changed);
-        take_count(&mut self.lost_sync, 2, changed);
-        take_count(&mut self.unsolicited, 3, changed);
-        take_count(&mut self.unjudged, 4, changed);
+        take_count(&mut self.discarded, 1, changed);
+        take_count(&mut self.undecoded, 2, changed);
+        take_count(&mut self.lost_sync, 3, changed);
+        take_count(&mut self.unsolicited, 4, changed);
+        take_count(&mut self.unjudged, 5, changed);
     }
 }
 
