@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::Result;
 
+use crate::setup::{self, Group};
 use crate::{step, workspace};
 
 /// Check form: format, clippy, docs, the direction of dependencies, `no_std`, licences.
@@ -16,58 +17,92 @@ use crate::{step, workspace};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
-type Check = (&'static str, fn() -> Result<()>);
+/// What a check found out, other than that all is well.
+enum Verdict {
+    Ok,
+    /// It could not be made here, because of this.
+    NotChecked(&'static str),
+}
 
-const CHECKS: [Check; 8] = [
+type Check = (&'static str, fn() -> Result<Verdict>);
+
+const CHECKS: [Check; 9] = [
     ("format", format),
-    ("every member inherits the lints", architecture::lints_are_inherited),
-    ("dependencies point one way", architecture::dependencies_point_one_way),
-    ("the forwarder knows no Kafka", architecture::forwarder_knows_no_kafka),
+    ("every member inherits the lints", || architecture::lints_are_inherited().map(ok)),
+    ("dependencies point one way", || architecture::dependencies_point_one_way().map(ok)),
+    ("the forwarder knows no Kafka", || architecture::forwarder_knows_no_kafka().map(ok)),
     ("clippy", clippy),
-    ("protocol needs no operating system", no_std::protocol),
+    ("protocol needs no operating system", || no_std::protocol().map(ok)),
     ("docs", docs),
-    ("licences and sources of dependencies", deny),
+    ("licences and sources of dependencies", licences),
+    ("advisories against dependencies", advisories),
 ];
+
+fn ok((): ()) -> Verdict {
+    Verdict::Ok
+}
 
 /// Runs the command.
 pub(crate) fn run(_args: &Args) -> Result<ExitCode> {
-    let mut failed = Vec::new();
+    setup::provide(&[Group::Lint])?;
+    let (mut failed, mut not_checked) = (Vec::new(), Vec::new());
     for (name, check) in CHECKS {
-        if let Err(error) = check() {
-            println!("lint: {name}: FAILED: {error:#}");
-            failed.push(name);
-        } else {
-            println!("lint: {name}: ok");
+        match check() {
+            Ok(Verdict::Ok) => println!("lint: {name}: ok"),
+            Ok(Verdict::NotChecked(why)) => {
+                println!("lint: {name}: not checked: {why}");
+                not_checked.push(name);
+            }
+            Err(error) => {
+                println!("lint: {name}: FAILED: {error:#}");
+                failed.push(name);
+            }
         }
     }
-    if failed.is_empty() {
-        println!("lint: {} checks, all ok", CHECKS.len());
-        return Ok(ExitCode::SUCCESS);
-    }
-    println!("lint: {} checks, failed: {}", CHECKS.len(), failed.join(", "));
-    Ok(ExitCode::FAILURE)
+    let passed = CHECKS.len() - failed.len() - not_checked.len();
+    println!("lint: {passed} checks ok, failed: [{}], not checked: [{}]", failed.join(", "), not_checked.join(", "));
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn format() -> Result<()> {
-    step::openly("cargo fmt", workspace::cargo().args(["fmt", "--all", "--check"]))
+fn format() -> Result<Verdict> {
+    step::openly("cargo fmt", workspace::cargo().args(["fmt", "--all", "--check"])).map(ok)
 }
 
-fn clippy() -> Result<()> {
+fn clippy() -> Result<Verdict> {
     let mut clippy = workspace::cargo();
     clippy.args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]);
-    step::openly("cargo clippy", &mut clippy)
+    step::openly("cargo clippy", &mut clippy).map(ok)
 }
 
-fn docs() -> Result<()> {
+fn docs() -> Result<Verdict> {
     let mut doc = workspace::cargo();
     doc.args(["doc", "--workspace", "--no-deps", "--document-private-items", "--quiet"]);
-    step::openly("cargo doc", doc.env("RUSTDOCFLAGS", "-D warnings"))
+    step::openly("cargo doc", doc.env("RUSTDOCFLAGS", "-D warnings")).map(ok)
 }
 
-fn deny() -> Result<()> {
-    if step::answer(Command::new("cargo-deny").arg("--version")).is_err() {
-        println!("lint: cargo-deny is not installed, so licences are not checked here (cargo install cargo-deny)");
-        return Ok(());
+fn licences() -> Result<Verdict> {
+    check_with_deny(&["bans", "licenses", "sources"])
+}
+
+fn advisories() -> Result<Verdict> {
+    if deny().is_some_and(|mut fetch| step::answer(fetch.args(["fetch", "db"])).is_err()) {
+        return Ok(Verdict::NotChecked("their database cannot be fetched"));
     }
-    step::openly("cargo deny", workspace::cargo().args(["deny", "check"]))
+    check_with_deny(&["advisories"])
+}
+
+fn check_with_deny(what: &[&str]) -> Result<Verdict> {
+    let Some(mut deny) = deny() else { return Ok(Verdict::NotChecked("cargo-deny is missing")) };
+    let check = deny.args(["check", "--hide-inclusion-graph"]).args(what);
+    step::openly(&format!("cargo deny check {}", what.join(" ")), check).map(ok)
+}
+
+/// The program that set-up has built, if it could.
+fn deny() -> Option<Command> {
+    let program = setup::cargo_deny();
+    program.is_file().then(|| {
+        let mut command = Command::new(program);
+        command.current_dir(workspace::root());
+        command
+    })
 }

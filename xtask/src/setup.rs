@@ -14,6 +14,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+pub(crate) use programs::cargo_deny;
+
 use crate::{step, workspace};
 
 /// The versions of Apache Kafka that everything is tested with. Their poms are in `tests/kafka`.
@@ -44,13 +46,16 @@ pub(crate) enum Group {
     Collector,
     /// Client programs in other languages: franz-go, kcat
     Clients,
+    /// The checker of licences and sources of dependencies: cargo-deny
+    Lint,
     /// What the benchmark compares with and measures by: HAProxy, iproute2, Valgrind
     Bench,
 }
 
 impl Group {
     fn all() -> Vec<Self> {
-        let every = [Self::System, Self::Kafka, Self::Archives, Self::Collector, Self::Clients, Self::Bench];
+        let every =
+            [Self::System, Self::Kafka, Self::Archives, Self::Collector, Self::Clients, Self::Lint, Self::Bench];
         every.into_iter().filter(|&group| !(group == Self::Archives && workspace::is_ci())).collect()
     }
 }
@@ -90,6 +95,7 @@ pub(crate) fn provide(groups: &[Group]) -> Result<Vec<Absent>> {
             Group::Archives => archives::make(&mut absent)?,
             Group::Collector => programs::collector(&mut absent)?,
             Group::Clients => programs::clients(&mut absent)?,
+            Group::Lint => programs::build_cargo_deny(&mut absent)?,
             Group::Bench => system::bench_tools(&mut absent)?,
         }
     }

@@ -1,7 +1,7 @@
 //! What is fetched by Maven and built from Go modules.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -11,6 +11,9 @@ use crate::workspace::{self, which};
 
 /// The collector builder that goes with `tests/collector/manifest.yaml`.
 const COLLECTOR_BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.161.0";
+
+/// The checker of licences and sources.
+const CARGO_DENY: &str = "cargo-deny@0.20.2";
 
 /// The jars of each Kafka version: `kafka/VERSION/libs`.
 pub(super) fn kafka(absent: &mut Vec<Absent>) -> Result<()> {
@@ -61,6 +64,30 @@ pub(super) fn collector(absent: &mut Vec<Absent>) -> Result<()> {
         step::quietly("Building an OpenTelemetry collector, about two minutes", &mut build)?;
         Ok(fs::rename(folder.join("build/otelcol"), folder.join("otelcol"))?)
     })
+}
+
+/// Where cargo-deny is once it has been built.
+pub(crate) fn cargo_deny() -> PathBuf {
+    workspace::testbed().join("cargo-deny/bin/cargo-deny")
+}
+
+/// The checker of licences and sources.
+pub(super) fn build_cargo_deny(absent: &mut Vec<Absent>) -> Result<()> {
+    let install = || {
+        let mut install = workspace::cargo();
+        install
+            .args(["install", "--quiet", "--locked", CARGO_DENY, "--root"])
+            .arg(workspace::testbed().join("cargo-deny"));
+        step::quietly("Building cargo-deny, about two minutes", &mut install)
+    };
+    if once(&cargo_deny(), CARGO_DENY, install).is_err() {
+        absent.push(Absent {
+            what: "cargo-deny".to_owned(),
+            remedy: format!("cargo install --locked {CARGO_DENY}"),
+            consequence: "licences and sources of dependencies are not checked",
+        });
+    }
+    Ok(())
 }
 
 /// Client programs in other languages: `clients/franz`, and kcat from the system.
