@@ -4,7 +4,12 @@
 //! [`RequestHead`], what its body says, then (possibly after other requests) what the response body says, and exactly
 //! one [`Exchange`] at the end, whatever happened.
 
-use crate::ErrorCode;
+use core::fmt;
+
+use crate::{
+    ErrorCode,
+    topics::{Topic, Topics},
+};
 
 /// A moment, in nanoseconds. The decoder only subtracts and compares; the caller chooses the epoch (the proxy uses the
 /// Unix epoch, advanced by the monotonic clock) and must not let it go backwards.
@@ -69,12 +74,54 @@ impl TopicIndex {
 }
 
 /// A topic as the message names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct TopicRef<'a> {
     /// Key for the observer's cache.
     pub index: TopicIndex,
+    source: TopicSource<'a>,
+}
+
+/// Where the label of a topic is. An observer that has the topic in its cache does not need it.
+#[derive(Clone, Copy)]
+enum TopicSource<'a> {
+    Label(TopicLabel<'a>),
+    Known(&'a Topics, Topic),
+}
+
+impl<'a> TopicRef<'a> {
+    /// The topic with this number and this label.
+    #[must_use]
+    pub const fn new(index: TopicIndex, label: TopicLabel<'a>) -> Self {
+        Self { index, source: TopicSource::Label(label) }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn known(topics: &'a Topics, topic: Topic) -> Self {
+        Self { index: topic.index(), source: TopicSource::Known(topics, topic) }
+    }
+
     /// What is on the wire.
-    pub label: TopicLabel<'a>,
+    #[must_use]
+    pub fn label(&self) -> TopicLabel<'a> {
+        match self.source {
+            TopicSource::Label(label) => label,
+            TopicSource::Known(topics, topic) => topics.label(topic),
+        }
+    }
+}
+
+impl PartialEq for TopicRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.index == other.index && self.label() == other.label()
+    }
+}
+
+impl Eq for TopicRef<'_> {}
+
+impl fmt::Debug for TopicRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicRef").field("index", &self.index).field("label", &self.label()).finish()
+    }
 }
 
 /// What is on the wire in place of a topic.
@@ -229,6 +276,21 @@ pub enum Codec {
     Unknown(u8),
 }
 
+impl Codec {
+    /// What the attributes of a batch say.
+    #[must_use]
+    pub const fn of(attributes: i16) -> Self {
+        match attributes & 0x07 {
+            0 => Self::None,
+            1 => Self::Gzip,
+            2 => Self::Snappy,
+            3 => Self::Lz4,
+            4 => Self::Zstd,
+            other => Self::Unknown(other as u8),
+        }
+    }
+}
+
 /// The head of a record batch (magic 2), or of a top-level message of a message set (magic 0 and 1).
 ///
 /// Source: `org.apache.kafka.common.record.DefaultRecordBatch` and `LegacyRecord`.
@@ -265,14 +327,7 @@ impl BatchHead {
     /// The compression codec.
     #[must_use]
     pub const fn codec(&self) -> Codec {
-        match self.attributes & 0x07 {
-            0 => Codec::None,
-            1 => Codec::Gzip,
-            2 => Codec::Snappy,
-            3 => Codec::Lz4,
-            4 => Codec::Zstd,
-            other => Codec::Unknown(other as u8),
-        }
+        Codec::of(self.attributes)
     }
 
     /// Part of a transaction.

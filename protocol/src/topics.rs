@@ -76,13 +76,16 @@ impl Topics {
     }
 
     /// The topic that a message of `direction` calls `name`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn named(&mut self, direction: Direction, name: &[u8]) -> Topic {
-        if let Some(Label::Name(last)) = self.labels.get(self.last as usize)
-            && equal(last, name)
-        {
-            return Topic::Known(self.last);
+        match self.labels.get(self.last as usize) {
+            Some(Label::Name(last)) if equal(last, name) => Topic::Known(self.last),
+            _ => self.other_name(direction, name),
         }
+    }
+
+    #[inline(never)]
+    fn other_name(&mut self, direction: Direction, name: &[u8]) -> Topic {
         self.find(TopicLabel::Name(name)).unwrap_or_else(|| {
             if let Some(unknown) = self.unknown.get_mut(direction as usize) {
                 unknown.clear();
@@ -104,14 +107,19 @@ impl Topics {
     }
 
     /// What an observation says of `topic`.
-    #[inline]
-    pub(crate) fn describe(&self, topic: Topic) -> TopicRef<'_> {
+    #[inline(always)]
+    pub(crate) const fn describe(&self, topic: Topic) -> TopicRef<'_> {
+        TopicRef::known(self, topic)
+    }
+
+    /// What is on the wire in place of `topic`.
+    pub(crate) fn label(&self, topic: Topic) -> TopicLabel<'_> {
         let label = match topic {
             Topic::Known(index) => self.labels.get(index as usize).map(Label::get),
             Topic::Name(direction) => self.unknown.get(direction as usize).map(|name| TopicLabel::Name(name)),
             Topic::Id(id) => Some(TopicLabel::Id(id)),
         };
-        TopicRef { index: topic.index(), label: label.unwrap_or(TopicLabel::Name(&[])) }
+        label.unwrap_or(TopicLabel::Name(&[]))
     }
 
     fn find(&mut self, label: TopicLabel<'_>) -> Option<Topic> {
@@ -145,13 +153,17 @@ pub(crate) fn equal(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    // From 8 to 16 bytes the first and the last 8 are all.
-    match (a.first_chunk::<8>(), a.last_chunk::<8>(), b.first_chunk::<8>(), b.last_chunk::<8>()) {
-        (Some(a_first), Some(a_last), Some(b_first), Some(b_last)) if a.len() <= 16 => {
-            a_first == b_first && a_last == b_last
-        }
+    // From N to 2 N bytes the first and the last N are all.
+    match a.len() {
+        4..8 => ends::<4>(a) == ends::<4>(b),
+        8..=16 => ends::<8>(a) == ends::<8>(b),
         _ => a == b,
     }
+}
+
+#[inline(always)]
+fn ends<const N: usize>(bytes: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
+    (bytes.first_chunk(), bytes.last_chunk())
 }
 
 fn hash(hasher: &DefaultHashBuilder, label: TopicLabel<'_>) -> u64 {
@@ -175,8 +187,8 @@ mod tests {
         assert_eq!(topics.named(Direction::Request, b"a"), Topic::Known(0));
         assert_eq!(topics.with_id(id), Topic::Known(1));
         assert_eq!(topics.named(Direction::Request, &[7; 16]), Topic::Known(3), "a name is no id");
-        assert_eq!(topics.describe(Topic::Known(2)).label, TopicLabel::Name(b"b"));
-        assert_eq!(topics.describe(Topic::Known(1)), TopicRef { index: TopicIndex(1), label: TopicLabel::Id(id) });
+        assert_eq!(topics.describe(Topic::Known(2)).label(), TopicLabel::Name(b"b"));
+        assert_eq!(topics.describe(Topic::Known(1)), TopicRef::new(TopicIndex(1), TopicLabel::Id(id)));
     }
 
     #[test]
@@ -199,13 +211,10 @@ mod tests {
         assert_eq!(topics.named(Direction::Request, b"a"), Topic::Known(0));
         let asked = topics.named(Direction::Request, b"b");
         let answered = topics.named(Direction::Response, b"c");
-        assert_eq!(topics.describe(asked), TopicRef { index: TopicIndex::OVERFLOW, label: TopicLabel::Name(b"b") });
-        assert_eq!(topics.describe(answered), TopicRef { index: TopicIndex::OVERFLOW, label: TopicLabel::Name(b"c") });
+        assert_eq!(topics.describe(asked), TopicRef::new(TopicIndex::OVERFLOW, TopicLabel::Name(b"b")));
+        assert_eq!(topics.describe(answered), TopicRef::new(TopicIndex::OVERFLOW, TopicLabel::Name(b"c")));
         let id = topics.with_id(TopicId([1; 16]));
-        assert_eq!(
-            topics.describe(id),
-            TopicRef { index: TopicIndex::OVERFLOW, label: TopicLabel::Id(TopicId([1; 16])) }
-        );
+        assert_eq!(topics.describe(id), TopicRef::new(TopicIndex::OVERFLOW, TopicLabel::Id(TopicId([1; 16]))));
         assert_eq!(topics.named(Direction::Request, b"a"), Topic::Known(0));
     }
 

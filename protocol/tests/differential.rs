@@ -235,7 +235,7 @@ fn comparable(fact: Observation<'_>, version: i16) -> Observation<'_> {
 }
 
 fn unnumbered(topic: TopicRef<'_>) -> TopicRef<'_> {
-    TopicRef { index: TopicIndex(0), ..topic }
+    TopicRef::new(TopicIndex(0), topic.label())
 }
 
 fn assert_answered(exchange: &Exchange, request: &[u8], response: &[u8]) {
@@ -264,7 +264,7 @@ fn acks_of(acks: i16) -> Acks {
 }
 
 fn named(label: TopicLabel<'_>) -> TopicRef<'_> {
-    TopicRef { index: TopicIndex(0), label }
+    TopicRef::new(TopicIndex(0), label)
 }
 
 fn produce_label(name: &str, id: uuid::Uuid, version: i16) -> TopicLabel<'_> {

@@ -472,7 +472,7 @@ fn topic_ids_are_reported_as_they_are_and_metadata_tells_their_names() {
         request.uvarint(2).raw(&id).uvarint(2).i32(4).i32(-1).i64(77).i32(-1).i64(-1).i32(1).uvarint(0).uvarint(0);
     feed.request(&request.uvarint(1).compact_string(Some("")).uvarint(0).frame());
     let Some(Observation::FetchAsked(asked)) = feed.log.facts.last() else { panic!("{:?}", feed.log.facts) };
-    assert_eq!((asked.topic.label, asked.partition, asked.fetch_offset), (TopicLabel::Id(TopicId(id)), 4, 77));
+    assert_eq!((asked.topic.label(), asked.partition, asked.fetch_offset), (TopicLabel::Id(TopicId(id)), 4, 77));
 
     feed.request(&header_v2(3, 12, 2, Some("client")).uvarint(0).i8(0).i8(0).uvarint(0).frame());
     let metadata = response_v1(2).i32(0).uvarint(1).compact_string(None).i32(0).uvarint(2);
@@ -655,7 +655,9 @@ fn old_message_sets_are_read_in_all_their_versions() {
                 .facts
                 .iter()
                 .filter_map(|it| match it {
-                    Observation::ProduceResult(it) => Some((it.topic.label, it.partition, it.error.0, it.base_offset)),
+                    Observation::ProduceResult(it) => {
+                        Some((it.topic.label(), it.partition, it.error.0, it.base_offset))
+                    }
                     _ => None,
                 })
                 .collect();

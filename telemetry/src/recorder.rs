@@ -273,7 +273,7 @@ impl Recorder {
         Labels { client: self.client.clone(), broker: Some(self.broker.clone()), ..Labels::default() }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn request_head(&mut self, shard: &mut Shard, head: &RequestHead) {
         let (seq, api, version) = (head.seq, head.api, head.version);
         if self.begun.is_some() {
@@ -288,7 +288,7 @@ impl Recorder {
     }
 
     /// The body of the last request says what it is.
-    #[inline(never)]
+    #[inline(always)]
     fn request_is(&mut self, shard: &mut Shard, follower: Option<bool>, acks: Option<Acks>) {
         if let Some(Begun { seq, api: key, version }) = self.begun.take() {
             let slot = self.enter(shard, Api { key, follower }, version, acks);
@@ -365,6 +365,12 @@ impl Recorder {
         place.get_or_insert_with(|| new_topic(shard, &self.broker, topic))
     }
 
+    /// Remembers a topic.
+    #[inline(never)]
+    fn see_topic(&mut self, shard: &mut Shard, topic: TopicRef<'_>) {
+        self.topic_slots(shard, topic);
+    }
+
     /// The row of bytes and messages of a topic that has been seen.
     #[inline]
     fn topic_row<'a>(&mut self, shard: &'a mut Shard, topic: TopicIndex) -> &'a mut TopicRow {
@@ -421,7 +427,7 @@ const fn acks_index(acks: Option<Acks>) -> usize {
 #[inline(never)]
 fn new_topic(shard: &Shard, broker: &Broker, topic: TopicRef<'_>) -> Box<TopicSlots> {
     let dictionary = &shard.dictionary;
-    let topic = match topic.label {
+    let topic = match topic.label() {
         _ if topic.index == TopicIndex::OVERFLOW => dictionary.overflow_topic(),
         TopicLabel::Name(name) => dictionary.topic(broker.cluster(), name),
         TopicLabel::Id(id) => dictionary.topic_by_id(broker.cluster(), id, shard.now()),

@@ -61,7 +61,11 @@ impl Produce {
 
     #[inline(never)]
     pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        reader.with_copy(|copy| self.walk_on(copy, context))
+        // On a copy, which the compiler can keep in registers.
+        let mut body = *self;
+        let walked = body.walk_encoded(reader, context);
+        *self = body;
+        walked
     }
 
     /// The same for a body that is at hand as a whole.
@@ -71,14 +75,18 @@ impl Produce {
         reader: &mut Reader<'_, '_>,
         context: &mut Context<'_, S>,
     ) -> Read<()> {
-        let mut body = Self::new(version, Depth::Full);
-        // Compiled once for each encoding, without the question which it is.
-        if version >= FLEXIBLE {
-            body.flexible = true;
-            reader.with_copy(|copy| body.walk_on(copy, context))
+        Self::new(version, Depth::Full).walk_encoded(reader, context)
+    }
+
+    /// Compiled once for each encoding, without the question which it is.
+    #[inline(always)]
+    fn walk_encoded<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.flexible {
+            self.flexible = true;
+            reader.with_copy(|copy| self.walk_on(copy, context))
         } else {
-            body.flexible = false;
-            reader.with_copy(|copy| body.walk_on(copy, context))
+            self.flexible = false;
+            reader.with_copy(|copy| self.walk_on(copy, context))
         }
     }
 

@@ -85,7 +85,6 @@ impl Records {
             };
             let batch = self.left.min(head.bytes);
             self.left = self.left.wrapping_sub(batch);
-            reader.commit()?;
             let facts = PartitionBatch {
                 seq: context.entry.exchange.seq,
                 topic: context.memory.topics.describe(place.topic),

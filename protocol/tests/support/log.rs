@@ -21,11 +21,11 @@ impl Arena {
     }
 
     fn topic(&self, topic: TopicRef<'_>) -> TopicRef<'_> {
-        let label = match topic.label {
+        let label = match topic.label() {
             TopicLabel::Name(name) => TopicLabel::Name(self.bytes(name)),
             TopicLabel::Id(id) => TopicLabel::Id(id),
         };
-        TopicRef { index: topic.index, label }
+        TopicRef::new(topic.index, label)
     }
 
     fn nodes(&self, nodes: NodeIds<'_>) -> NodeIds<'_> {
@@ -200,7 +200,11 @@ impl<'a> Log<'a> {
                 }
             }
             if let Some(topic) = topic_of(fact).filter(|topic| topic.index != TopicIndex::OVERFLOW) {
-                assert_eq!(*labels.entry(topic.index).or_insert(topic.label), topic.label, "an index means one topic");
+                assert_eq!(
+                    *labels.entry(topic.index).or_insert(topic.label()),
+                    topic.label(),
+                    "an index means one topic"
+                );
             }
         }
         let distinct: HashSet<String> = labels.values().map(|label| format!("{label:?}")).collect();

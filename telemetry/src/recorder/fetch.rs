@@ -18,12 +18,12 @@ pub(super) struct Fetched {
 }
 
 impl Recorder {
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn fetch_partition(&mut self, shard: &mut Shard, partition: &FetchPartition<'_>) {
         if partition.record_bytes == 0 && partition.error.is_none() {
             return;
         }
-        self.topic_slots(shard, partition.topic);
+        self.see_topic(shard, partition.topic);
         match self.fetched.last_mut() {
             Some(fetched) if fetched.topic == partition.topic.index => {
                 fetched.bytes += partition.record_bytes;
@@ -42,7 +42,7 @@ impl Recorder {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn fetch_batch(&mut self, batch: &PartitionBatch<'_>) {
         if let Some(fetched) = self.fetched.last_mut() {
             fetched.messages += delivered(&batch.head, batch.fetch_offset);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use kafkascope_protocol::{
     Codec, ErrorCode, Exchange, Outcome, PartitionBatch, ProducePartition, ProduceResult, RequestSeq, TopicIndex,
+    TopicRef,
 };
 
 use super::Recorder;
@@ -33,6 +34,14 @@ struct Held {
     answer: Option<ErrorCode>,
 }
 
+impl Held {
+    /// Whether it is this partition, and not answered yet.
+    #[inline(always)]
+    fn waits(&self, seq: RequestSeq, topic: TopicIndex, partition: i32) -> bool {
+        self.seq == seq && self.topic == topic && self.partition == partition && self.answer.is_none()
+    }
+}
+
 /// The partitions of all Produce requests that have not ended, in the order of the requests. Those that ended stay in
 /// front until all have: a queue that is mostly emptied as a whole.
 #[derive(Debug, Default)]
@@ -47,6 +56,17 @@ pub(super) struct HeldQueue {
 }
 
 impl HeldQueue {
+    /// The broker's answer for a partition, wherever that is.
+    #[inline(never)]
+    fn answer(&mut self, seq: RequestSeq, topic: TopicIndex, partition: i32, error: ErrorCode) {
+        if let Some(index) = self.parts.iter().position(|held| held.waits(seq, topic, partition)) {
+            if let Some(held) = self.parts.get_mut(index) {
+                held.answer = Some(error);
+            }
+            self.next_answer = index + 1;
+        }
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.parts.len() - self.start
@@ -118,11 +138,12 @@ impl LastBatch {
 }
 
 impl Recorder {
-    #[inline(never)]
+    // Inlined, as all that is recorded for each batch: what of an observation is not used need then not be made.
+    #[inline(always)]
     pub(super) fn produce_partition(&mut self, shard: &mut Shard, partition: &ProducePartition<'_>) {
         let topic = partition.topic.index;
         if topic != self.last_batch.topic || self.last_batch.codec == LastBatch::NO_CODEC {
-            self.topic_slots(shard, partition.topic);
+            self.see_topic(shard, partition.topic);
         }
         self.held.open = shard.free_partitions > 0;
         if !self.held.open {
@@ -139,14 +160,14 @@ impl Recorder {
         });
     }
 
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn produce_batch(&mut self, shard: &mut Shard, batch: &PartitionBatch<'_>) {
         let head = &batch.head;
         let last = &self.last_batch;
         let slot = if last.topic == batch.topic.index && last.codec == head.attributes & LastBatch::CODEC_BITS {
             last.slot
         } else {
-            self.batch_slot(shard, batch)
+            self.batch_slot(shard, batch.topic, head.attributes)
         };
         let row = shard.batches.row(slot);
         row.size.record(head.bytes);
@@ -168,10 +189,10 @@ impl Recorder {
     }
 
     #[inline(never)]
-    fn batch_slot(&mut self, shard: &mut Shard, batch: &PartitionBatch<'_>) -> Slot {
-        let codec = batch.head.codec();
+    fn batch_slot(&mut self, shard: &mut Shard, topic: TopicRef<'_>, attributes: i16) -> Slot {
+        let codec = Codec::of(attributes);
         let client = self.client.clone();
-        let slots = self.topic_slots(shard, batch.topic);
+        let slots = self.topic_slots(shard, topic);
         let slot = match slots.batches.iter().find(|slot| slot.codec == codec) {
             Some(known) => known.slot,
             None => {
@@ -182,31 +203,23 @@ impl Recorder {
                 slot
             }
         };
-        let codec = batch.head.attributes & LastBatch::CODEC_BITS;
-        self.last_batch = LastBatch { topic: batch.topic.index, codec, slot };
+        let codec = attributes & LastBatch::CODEC_BITS;
+        self.last_batch = LastBatch { topic: topic.index, codec, slot };
         slot
     }
 
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn produce_result(&mut self, result: &ProduceResult<'_>) {
-        let asked = |held: &Held| {
-            held.seq == result.seq
-                && held.topic == result.topic.index
-                && held.partition == result.partition
-                && held.answer.is_none()
-        };
+        let ProduceResult { seq, topic, partition, error, .. } = *result;
         let queue = &mut self.held;
         // A broker answers in an order of its own, but often it is that of the request.
         if let Some(held) = queue.parts.get_mut(queue.next_answer)
-            && asked(held)
+            && held.waits(seq, topic.index, partition)
         {
-            held.answer = Some(result.error);
+            held.answer = Some(error);
             queue.next_answer += 1;
-        } else if let Some(index) = queue.parts.iter().position(asked) {
-            if let Some(held) = queue.parts.get_mut(index) {
-                held.answer = Some(result.error);
-            }
-            queue.next_answer = index + 1;
+        } else {
+            queue.answer(seq, topic.index, partition, error);
         }
     }
 

@@ -16,10 +16,10 @@ use kafkascope_telemetry::{
 };
 
 pub const SECOND: u64 = 1_000_000_000;
-pub const TOPIC_ID: TopicRef<'static> = TopicRef { index: TopicIndex(8), label: TopicLabel::Id(TopicId([7; 16])) };
+pub const TOPIC_ID: TopicRef<'static> = TopicRef::new(TopicIndex(8), TopicLabel::Id(TopicId([7; 16])));
 
 pub fn named(index: u32, name: &str) -> TopicRef<'_> {
-    TopicRef { index: TopicIndex(index), label: TopicLabel::Name(name.as_bytes()) }
+    TopicRef::new(TopicIndex(index), TopicLabel::Name(name.as_bytes()))
 }
 
 /// `a` to `z` have indexes of their own.
