@@ -383,6 +383,14 @@ impl InFlight {
             return;
         }
         self.over = self.over.wrapping_add(1);
+        if self.over > self.limit
+            && let Some(first) = self.requests.front_mut()
+            && !first.told
+        {
+            // Its response waits for a client that does not read, and all that are over wait behind it.
+            first.exchange.times.response_written = first.exchange.times.response_last;
+            first.tell(Outcome::Answered, sink);
+        }
         while self.over > 0 && self.requests.front().is_some_and(|entry| entry.told) {
             self.forget_first();
         }
@@ -524,6 +532,17 @@ mod tests {
         assert!(answer(&mut in_flight, &mut ends, 3, 10));
         in_flight.responses_written(10, Timestamp(9), &mut ends);
         assert_eq!(ends.0[2..], [(1, Outcome::Answered, 7, 9), (3, Outcome::Answered, 8, 9)]);
+    }
+
+    #[test]
+    fn requests_do_not_pile_up_behind_a_response_that_nobody_takes() {
+        let (mut in_flight, mut ends) = (InFlight::new(3), Ends::default());
+        send(&mut in_flight, &mut ends, 0..1, None);
+        assert!(answer(&mut in_flight, &mut ends, 0, 1_000));
+        send(&mut in_flight, &mut ends, 1..1_000, None);
+        assert!(in_flight.requests.len() <= 8, "{}", in_flight.requests.len());
+        assert_eq!(ends.0.iter().filter(|end| end.1 == Outcome::Answered).count(), 1);
+        assert_eq!(ends.0.len(), 1_000 - 3);
     }
 
     #[test]

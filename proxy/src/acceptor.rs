@@ -17,7 +17,7 @@ use rustix::net::{AddressFamily, SocketType, bind, listen, socket_with, sockopt}
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 use tracing::{debug, warn};
 
 use crate::config::{Host, ListenAddress};
@@ -33,6 +33,9 @@ const BACKLOG: i32 = 4096;
 
 /// How long nothing is accepted when the system has no descriptor or memory for it. Connections wait in the backlog.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// Connections that are accepted before the worker's other connections get their turn.
+const ACCEPT_AT_ONCE: u64 = 16;
 
 /// A new connection.
 #[derive(Debug)]
@@ -84,7 +87,10 @@ impl Acceptor {
     /// Accepts on the worker [`HOME`] until dropped. Never gives up: whatever the system lacks may come back.
     pub(crate) async fn run(self, listener: AsyncFd<TcpListener>, lane: Arc<Lane>, home: Rc<Worker>) {
         let (over_limit, no_descriptor) = (RateLimit::default(), RateLimit::default());
-        loop {
+        for count in 1_u64.. {
+            if count.is_multiple_of(ACCEPT_AT_ONCE) {
+                yield_now().await;
+            }
             let accepted = match listener.readable().await {
                 Ok(mut ready) => match ready.try_io(|listener| Ok(accept(listener.get_ref())?)) {
                     Ok(accepted) => accepted,

@@ -101,6 +101,8 @@ pub struct Recorder {
     software: Option<Box<str>>,
     /// The shard's epoch for which the places are good.
     epoch: u32,
+    /// Grows when the topics' places are forgotten: each forgets its own when it is seen again.
+    generation: u32,
     route: Slot,
     io: Slot,
     /// Bytes, in and out, from before the client was known.
@@ -119,6 +121,8 @@ pub struct Recorder {
     /// Where the last batch was counted: the next one probably is, too.
     last_batch: LastBatch,
     fetched: Vec<Fetched>,
+    /// Index in `fetched` of the topic whose batches come.
+    fetching: usize,
     seed: u64,
 }
 
@@ -140,6 +144,10 @@ struct ApiSlots {
 #[derive(Debug)]
 struct TopicSlots {
     topic: Arc<Topic>,
+    /// The recorder's generation for which the places are good.
+    generation: u32,
+    /// Index in `fetched`, if it is there.
+    fetched: usize,
     io: Slot,
     /// By codec, the last used in front.
     batches: Vec<produce::BatchSlot>,
@@ -175,6 +183,7 @@ impl Recorder {
             client: None,
             software: None,
             epoch: shard.epoch,
+            generation: 0,
             route,
             io: Slot::NONE,
             early: [0; 2],
@@ -188,6 +197,7 @@ impl Recorder {
             held: HeldQueue::default(),
             last_batch: LastBatch::NONE,
             fetched: Vec::new(),
+            fetching: 0,
             seed: shard.spans.seed(),
         };
         if recorder.depth.is_none() {
@@ -262,10 +272,7 @@ impl Recorder {
         self.io = Slot::NONE;
         self.apis.clear();
         self.last_batch = LastBatch::NONE;
-        for topic in self.topics.iter_mut().flatten().chain(&mut self.other_topics) {
-            topic.io = Slot::NONE;
-            topic.batches.clear();
-        }
+        self.generation = self.generation.wrapping_add(1);
     }
 
     /// Labels of what belongs to the client at this broker.
@@ -362,7 +369,9 @@ impl Recorder {
             }
             &mut self.topics[index]
         };
-        place.get_or_insert_with(|| new_topic(shard, &self.broker, topic))
+        let slots = place.get_or_insert_with(|| new_topic(shard, &self.broker, topic));
+        slots.forget_before(self.generation);
+        slots
     }
 
     /// Remembers a topic.
@@ -375,7 +384,7 @@ impl Recorder {
     #[inline]
     fn topic_row<'a>(&mut self, shard: &'a mut Shard, topic: TopicIndex) -> &'a mut TopicRow {
         let slot = match self.topics.get(topic.0 as usize) {
-            Some(Some(slots)) if !slots.io.is_none() => slots.io,
+            Some(Some(slots)) if slots.generation == self.generation && !slots.io.is_none() => slots.io,
             _ => self.new_topic_row(shard, topic),
         };
         shard.topics.row(slot)
@@ -389,6 +398,7 @@ impl Recorder {
             TopicIndex(index) => self.topics.get_mut(index as usize).and_then(Option::as_mut),
         };
         let Some(slots) = place else { return Slot::NONE };
+        slots.forget_before(self.generation);
         if slots.io.is_none() {
             let labels = Labels { client: self.client.clone(), topic: Some(slots.topic.clone()), ..Labels::default() };
             slots.io = shard.topics.slot(labels, shard.now());
@@ -401,6 +411,18 @@ impl Recorder {
         let place =
             if index == TopicIndex::OVERFLOW { &self.other_topics } else { self.topics.get(index.0 as usize)? };
         place.as_ref().map(|slots| &slots.topic)
+    }
+}
+
+impl TopicSlots {
+    /// Forgets places of another generation.
+    #[inline]
+    fn forget_before(&mut self, generation: u32) {
+        if self.generation != generation {
+            self.generation = generation;
+            self.io = Slot::NONE;
+            self.batches.clear();
+        }
     }
 }
 
@@ -432,7 +454,7 @@ fn new_topic(shard: &Shard, broker: &Broker, topic: TopicRef<'_>) -> Box<TopicSl
         TopicLabel::Name(name) => dictionary.topic(broker.cluster(), name),
         TopicLabel::Id(id) => dictionary.topic_by_id(broker.cluster(), id, shard.now()),
     };
-    Box::new(TopicSlots { topic, io: Slot::NONE, batches: Vec::new() })
+    Box::new(TopicSlots { topic, generation: 0, fetched: usize::MAX, io: Slot::NONE, batches: Vec::new() })
 }
 
 /// A recorder at work.

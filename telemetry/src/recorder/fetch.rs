@@ -1,6 +1,6 @@
 //! Fetch: bytes and messages that consumers are given.
 
-use kafkascope_protocol::{BatchHead, ErrorCode, Exchange, FetchPartition, Outcome, PartitionBatch, TopicIndex};
+use kafkascope_protocol::{BatchHead, ErrorCode, Exchange, FetchPartition, Outcome, PartitionBatch, TopicIndex, TopicRef};
 
 use super::Recorder;
 use crate::shard::Shard;
@@ -17,34 +17,50 @@ pub(super) struct Fetched {
     partition: Option<i32>,
 }
 
+impl Fetched {
+    #[inline]
+    fn add(&mut self, bytes: u64, error: ErrorCode) {
+        self.bytes += bytes;
+        if self.error.is_none() {
+            self.error = error;
+        }
+    }
+}
+
 impl Recorder {
     #[inline(always)]
     pub(super) fn fetch_partition(&mut self, shard: &mut Shard, partition: &FetchPartition<'_>) {
         if partition.record_bytes == 0 && partition.error.is_none() {
             return;
         }
-        self.see_topic(shard, partition.topic);
-        match self.fetched.last_mut() {
-            Some(fetched) if fetched.topic == partition.topic.index => {
-                fetched.bytes += partition.record_bytes;
+        self.fetched_of(shard, partition.topic, partition.partition).add(partition.record_bytes, partition.error);
+    }
+
+    /// What the response holds of a topic, which is the last of `fetched` from now on.
+    #[inline(never)]
+    fn fetched_of(&mut self, shard: &mut Shard, topic: TopicRef<'_>, partition: i32) -> &mut Fetched {
+        let index = topic.index;
+        let slots = self.topic_slots(shard, topic);
+        let known = slots.fetched;
+        self.fetching = match self.fetched.get_mut(known) {
+            Some(fetched) if fetched.topic == index => {
                 fetched.partition = None;
-                if fetched.error.is_none() {
-                    fetched.error = partition.error;
-                }
+                known
             }
-            _ => self.fetched.push(Fetched {
-                topic: partition.topic.index,
-                bytes: partition.record_bytes,
-                messages: 0,
-                error: partition.error,
-                partition: Some(partition.partition),
-            }),
-        }
+            _ => {
+                let new = self.fetched.len();
+                self.topic_slots(shard, topic).fetched = new;
+                let partition = Some(partition);
+                self.fetched.push(Fetched { topic: index, bytes: 0, messages: 0, error: ErrorCode::NONE, partition });
+                new
+            }
+        };
+        &mut self.fetched[self.fetching]
     }
 
     #[inline(always)]
     pub(super) fn fetch_batch(&mut self, batch: &PartitionBatch<'_>) {
-        if let Some(fetched) = self.fetched.last_mut() {
+        if let Some(fetched) = self.fetched.get_mut(self.fetching) {
             fetched.messages += delivered(&batch.head, batch.fetch_offset);
         }
     }

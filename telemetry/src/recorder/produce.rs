@@ -1,5 +1,6 @@
 //! Produce: batches as sent, bytes and messages as accepted.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use kafkascope_protocol::{
@@ -53,16 +54,33 @@ pub(super) struct HeldQueue {
     next_answer: usize,
     /// Whether the partition whose batches come is the last of `parts`.
     open: bool,
+    /// Where the partitions of a large request are, once its answer has turned out to have another order.
+    places: Option<(RequestSeq, HashMap<(TopicIndex, i32), usize>)>,
 }
+
+/// Up to so many partitions of a request are looked through for the one that is answered.
+const LOOKED_THROUGH: usize = 16;
 
 impl HeldQueue {
     /// The broker's answer for a partition, wherever that is.
     #[inline(never)]
     fn answer(&mut self, seq: RequestSeq, topic: TopicIndex, partition: i32, error: ErrorCode) {
-        if let Some(index) = self.parts.iter().position(|held| held.waits(seq, topic, partition)) {
-            if let Some(held) = self.parts.get_mut(index) {
-                held.answer = Some(error);
+        let range = self.range(seq);
+        let own = self.parts.get(range.clone()).unwrap_or_default();
+        let index = if own.len() <= LOOKED_THROUGH {
+            own.iter().position(|held| held.waits(seq, topic, partition)).map(|index| range.start + index)
+        } else {
+            if self.places.as_ref().is_none_or(|(of, _)| *of != seq) {
+                let places = own.iter().zip(range).map(|(held, index)| ((held.topic, held.partition), index));
+                self.places = Some((seq, places.collect()));
             }
+            self.places.as_ref().and_then(|(_, places)| places.get(&(topic, partition)).copied())
+        };
+        if let Some(index) = index
+            && let Some(held) = self.parts.get_mut(index)
+            && held.waits(seq, topic, partition)
+        {
+            held.answer = Some(error);
             self.next_answer = index + 1;
         }
     }
@@ -93,6 +111,7 @@ impl HeldQueue {
     #[inline]
     fn remove(&mut self, range: Range<usize>) {
         self.open = false;
+        self.places = None;
         if range.start == self.start {
             self.start = range.end;
             self.next_answer = range.end;
@@ -145,7 +164,8 @@ impl Recorder {
         if topic != self.last_batch.topic || self.last_batch.codec == LastBatch::NO_CODEC {
             self.see_topic(shard, partition.topic);
         }
-        self.held.open = shard.free_partitions > 0;
+        // Never more than half of what the others have left: one connection must not blind the worker.
+        self.held.open = self.held.len() < shard.free_partitions;
         if !self.held.open {
             return self.unjudged(shard, "too_many_in_flight", 1);
         }
