@@ -106,7 +106,9 @@ impl RequestBody {
             (ApiKey::SASL_HANDSHAKE, _) => Self::SaslHandshake,
             (_, Depth::Headers) => Self::Opaque,
             (ApiKey::FETCH, _) => Self::Fetch(fetch_request::Fetch::new(version)),
-            (ApiKey::API_VERSIONS, _) if version >= api_versions::NAMED => Self::ApiVersions(api_versions::Request),
+            (ApiKey::API_VERSIONS, _) if (api_versions::NAMED..=api_versions::NEWEST).contains(&version) => {
+                Self::ApiVersions(api_versions::Request)
+            }
             (ApiKey::SASL_AUTHENTICATE, _) => Self::SaslAuthenticate { flexible: version >= 2 },
             _ => Self::Opaque,
         }

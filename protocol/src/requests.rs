@@ -361,7 +361,9 @@ impl Header {
                         None
                     }
                 };
-                (client_id, false, Some(UndecodedReason::UnknownVersion))
+                // A client begins with its newest version of ApiVersions; the broker's answer says which one to use.
+                let unknown = (api != ApiKey::API_VERSIONS).then_some(UndecodedReason::UnknownVersion);
+                (client_id, false, unknown)
             }
         };
         reader.commit()?;

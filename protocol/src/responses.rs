@@ -1,7 +1,7 @@
 //! From the broker to the client: frames, to which request each belongs, and the bodies behind that.
 
 use crate::{
-    ApiInfo, CorrelationId, Direction, LostSync, LostSyncReason, Observation, Sink, Timestamp, Undecoded,
+    ApiInfo, ApiKey, CorrelationId, Direction, LostSync, LostSyncReason, Observation, Sink, Timestamp, Undecoded,
     UndecodedReason,
     body::{Context, ResponseBody, Scratch},
     connection::Shared,
@@ -343,7 +343,8 @@ impl Responses {
     }
 }
 
-/// A response begins. What is known of its API, if its version is known; if not, that was told when the request passed.
+/// A response begins. What is known of its API, if its version is known; if not, that was told when the request passed. To
+/// an unknown version of ApiVersions there is a known answer.
 #[inline(always)]
 fn begin(
     entry: &mut Entry,
@@ -357,5 +358,5 @@ fn begin(
     exchange.response_bytes = bytes;
     exchange.times.response_first = first;
     exchange.times.previous_response_last = previous_last;
-    exchange.api.info().filter(|info| info.knows(exchange.version))
+    exchange.api.info().filter(|info| info.knows(exchange.version) || info.key == ApiKey::API_VERSIONS)
 }

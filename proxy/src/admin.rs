@@ -1,6 +1,8 @@
 //! The admin thread: health, readiness, metrics and clients over HTTP, the exporter, and the pulse that keeps totals
 //! up to date.
 
+mod server;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
@@ -9,21 +11,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header::CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use kafkascope_telemetry::otlp::Exporter;
 use kafkascope_telemetry::{clients, prometheus};
-use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::info;
 
 use crate::rounds::Rounds;
 
 /// Rates are sampled so often; also the age of what `/api/clients` shows.
 const PULSE: Duration = Duration::from_secs(1);
+
+/// Scrapes at a time: each holds a copy of all totals while it is read.
+const SCRAPES: usize = 4;
+
+/// How long a scrape waits for its turn.
+const SCRAPE_WAIT: Duration = Duration::from_secs(5);
 
 /// Whether clients should be sent here.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +53,7 @@ pub(crate) struct Admin {
     pub(crate) ended: oneshot::Receiver<()>,
 }
 
-/// Starts it: a thread of its own, so that neither a worker nor the acceptor ever waits for a scrape.
+/// Starts it: a thread of its own, so that no worker ever waits for a scrape.
 pub(crate) fn start(
     listener: Option<TcpListener>,
     readiness: Readiness,
@@ -66,7 +75,7 @@ pub(crate) fn start(
         runtime.block_on(async {
             tokio::spawn(pulse(rounds.clone()));
             if let Some(listener) = listener {
-                tokio::spawn(serve(listener, readiness, rounds.clone()));
+                tokio::spawn(server::serve(listener, routes(readiness, rounds.clone())));
             }
             // Gone without a word: the process was told twice to stop.
             let stopped = async { stopped.await.unwrap_or_default() };
@@ -93,16 +102,13 @@ async fn pulse(rounds: Rounds) -> Infallible {
     }
 }
 
-async fn serve(listener: tokio::net::TcpListener, readiness: Readiness, rounds: Rounds) {
-    let routes = Router::new()
+fn routes(readiness: Readiness, rounds: Rounds) -> Router {
+    let scrapes = Arc::new(Semaphore::new(SCRAPES));
+    Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready).with_state(readiness))
-        .route("/metrics", get(metrics))
-        .route("/api/clients", get(client_rows))
-        .with_state(rounds);
-    if let Err(error) = axum::serve(listener, routes).await {
-        warn!(%error, "admin server ended");
-    }
+        .route("/metrics", get(metrics).with_state((rounds.clone(), scrapes)))
+        .route("/api/clients", get(client_rows).with_state(rounds))
 }
 
 async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
@@ -113,9 +119,16 @@ async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str)
     }
 }
 
-async fn metrics(State(rounds): State<Rounds>) -> impl IntoResponse {
+async fn metrics(State((rounds, scrapes)): State<(Rounds, Arc<Semaphore>)>) -> Response {
+    let Ok(Ok(turn)) = timeout(SCRAPE_WAIT, scrapes.acquire_owned()).await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at a time\n").into_response();
+    };
     let now = rounds.collect().await;
-    ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], prometheus::render(&rounds.registry.snapshot(now)))
+    let text = prometheus::chunks(rounds.registry.snapshot(now)).map(move |chunk| {
+        let _until_the_end = &turn;
+        Ok::<_, Infallible>(chunk)
+    });
+    ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], Body::from_stream(tokio_stream::iter(text))).into_response()
 }
 
 async fn client_rows(State(rounds): State<Rounds>) -> impl IntoResponse {

@@ -15,7 +15,7 @@ use kafkascope_telemetry::{Delta, Dictionary, Shard};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinSet, spawn_local};
+use tokio::task::{JoinSet, spawn_local, yield_now};
 
 use crate::acceptor::{Accepted, Acceptor};
 use crate::connection;
@@ -62,8 +62,17 @@ pub(crate) struct Legacy {
 }
 
 impl Worker {
-    fn collect(&self) -> Delta {
-        self.shard.borrow_mut().drain(Timestamp(self.resources.clock().now().0))
+    /// What was counted since the last time. Connections get their turns meanwhile.
+    async fn collect(&self) -> Delta {
+        let mut draining = self.shard.borrow_mut().begin_drain(self.now());
+        while !self.shard.borrow_mut().drain_some(&mut draining) {
+            yield_now().await;
+        }
+        draining.delta
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.resources.clock().now().0)
     }
 }
 
@@ -107,7 +116,8 @@ pub(crate) fn start(
         runtime.block_on(obey(receiver, Rc::clone(&worker)));
         // Cuts what still lives. A resolver that hangs must not hold up the end.
         runtime.shutdown_background();
-        Ok(Legacy { delta: worker.collect(), discarded: worker.discarded.get() })
+        let delta = worker.shard.borrow_mut().drain(worker.now());
+        Ok(Legacy { delta, discarded: worker.discarded.get() })
     })?;
     match start.recv() {
         Ok(()) => Ok(Handle { commands, thread }),
@@ -144,7 +154,7 @@ async fn obey(mut commands: mpsc::UnboundedReceiver<Command>, worker: Rc<Worker>
             }
             Command::Collect(answer) => {
                 // A round is never given up half-way, unless the process is told twice to stop.
-                _ = answer.send(worker.collect());
+                _ = answer.send(worker.collect().await);
             }
             Command::Drain => worker.drain.begin(),
         }

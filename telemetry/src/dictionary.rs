@@ -389,10 +389,14 @@ impl Dictionary {
         series
     }
 
-    fn folded(&self, attributes: Attributes) -> Attributes {
+    /// The client and the topic that stand for all above their caps.
+    pub(crate) fn others(&self) -> (Arc<Client>, Arc<Topic>) {
         let names = &mut *lock(&self.names);
-        let client = self.other_client(names);
-        let topic = self.other_topic(names);
+        (self.other_client(names), self.other_topic(names))
+    }
+
+    fn folded(&self, attributes: Attributes) -> Attributes {
+        let (client, topic) = self.others();
         let folded = attributes.into_iter().map(|(key, value)| match key {
             Attribute::ClientId => (key, Value::ClientId(client.clone())),
             Attribute::PeerAddress => (key, Value::PeerAddress(client.clone())),

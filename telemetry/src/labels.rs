@@ -25,6 +25,9 @@ pub(crate) struct Labels {
     pub(crate) reason: Option<&'static str>,
 }
 
+/// The API key, version or error that stands for all that are `other`. Nobody will ever define it.
+const FOLDED: i16 = i16::MIN;
+
 /// An API, consumers' and followers' fetches told apart as Kafka's own metrics do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Api {
@@ -39,6 +42,7 @@ impl Api {
 
     fn value(self, dictionary: &Dictionary) -> Value {
         match self.follower {
+            _ if self.key.0 == FOLDED => Value::Static(OTHER),
             Some(true) => Value::Static("FetchFollower"),
             Some(false) => Value::Static("FetchConsumer"),
             None => dictionary.api(self.key),
@@ -79,6 +83,36 @@ impl Labels {
         }
     }
 
+    /// With `other` for what is no value of its own, so that rows are not told apart by it.
+    pub(crate) fn with_known_values(mut self, dictionary: &Dictionary) -> Self {
+        let is_other = |value: &Value| matches!(value, Value::Static(OTHER));
+        if let Some(api) = &mut self.api
+            && is_other(&dictionary.api(api.key))
+        {
+            api.key.0 = FOLDED;
+        }
+        if let Some(version) = &mut self.version
+            && is_other(&dictionary.version(version.0))
+        {
+            version.0 = FOLDED;
+        }
+        if is_other(&dictionary.error(self.error)) {
+            self.error.0 = FOLDED;
+        }
+        self
+    }
+
+    /// Of the client, topic and version `other`: what remains are closed sets.
+    pub(crate) fn folded(self, dictionary: &Dictionary) -> Self {
+        let (client, topic) = dictionary.others();
+        Self {
+            client: self.client.map(|_| client),
+            topic: self.topic.map(|_| topic),
+            version: self.version.map(|_| ApiVersion(FOLDED)),
+            ..self
+        }
+    }
+
     /// The attributes that `metric` has, of those that these labels give a value. `own` comes from the place of the
     /// series in its row.
     pub(crate) fn attributes(
@@ -108,8 +142,10 @@ impl Labels {
             Attribute::ServerPort => Value::Integer(broker?.port().into()),
             Attribute::BrokerId => Value::Integer(broker?.id()?.into()),
             Attribute::Api => self.api?.value(dictionary),
+            Attribute::ApiVersion if self.version?.0 == FOLDED => Value::Static(OTHER),
             Attribute::ApiVersion => dictionary.version(self.version?.0),
             Attribute::Error if self.error.is_none() => return None,
+            Attribute::Error if self.error.0 == FOLDED => Value::Static(OTHER),
             Attribute::Error => dictionary.error(self.error),
             Attribute::FetchWait => Value::Static(wait(self.wait?)),
             Attribute::Acks => Value::Static(acks(self.acks?)),

@@ -40,6 +40,6 @@ pub use registry::{RefusalReason, Registry, Signal};
 pub use resource::{InvalidResource, Resource};
 pub use series::Series;
 pub use settings::{Caps, ClientKey, Expiry, InvalidExpiry, InvalidRatio, SampleRatio, Settings};
-pub use shard::{Delta, Shard};
+pub use shard::{Delta, Draining, Shard};
 pub use snapshot::{Gone, Point, Snapshot, Value};
 pub use span::Span;

@@ -15,26 +15,37 @@ use crate::metric::{Bounds, Descriptor, Kind, Metric};
 use crate::resource::Resource;
 use crate::snapshot::{Point, Snapshot, Value};
 
-/// The `Content-Type` of what [`render`] returns.
+/// The `Content-Type` of what [`chunks`] make.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// All series of a snapshot.
-#[must_use]
-pub fn render(snapshot: &Snapshot) -> String {
-    let mut text = Text(String::with_capacity(256 * snapshot.points.len()));
-    text.target_info(&snapshot.resource);
+/// Size of the parts that [`chunks`] makes, about.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// All series of a snapshot, in parts: a hundred thousand series are a text of some hundred megabytes, which nobody needs
+/// as a whole.
+pub fn chunks(snapshot: Snapshot) -> impl Iterator<Item = String> {
+    let mut head = Text::default();
+    head.target_info(&snapshot.resource);
+    let mut first = Some(head.0);
+    let mut points = snapshot.points.into_iter();
     let mut current: Option<Metric> = None;
     let mut name = String::new();
-    for point in &snapshot.points {
-        let descriptor = point.series.metric().descriptor();
-        if current != Some(descriptor.metric) {
-            current = Some(descriptor.metric);
-            name = name::metric(descriptor);
-            text.head(&name, descriptor.help, kind(descriptor.kind));
+    std::iter::from_fn(move || {
+        let mut text = Text(first.take().unwrap_or_default());
+        for point in points.by_ref() {
+            let descriptor = point.series.metric().descriptor();
+            if current != Some(descriptor.metric) {
+                current = Some(descriptor.metric);
+                name = name::metric(descriptor);
+                text.head(&name, descriptor.help, kind(descriptor.kind));
+            }
+            text.point(&name, descriptor, &point);
+            if text.0.len() >= CHUNK_BYTES {
+                break;
+            }
         }
-        text.point(&name, descriptor, point);
-    }
-    text.0
+        (!text.0.is_empty()).then_some(text.0)
+    })
 }
 
 const fn kind(kind: Kind) -> &'static str {
@@ -45,6 +56,7 @@ const fn kind(kind: Kind) -> &'static str {
     }
 }
 
+#[derive(Default)]
 struct Text(String);
 
 impl Text {
@@ -155,7 +167,7 @@ mod tests {
             ],
             gone: Vec::new(),
         };
-        let text = render(&snapshot);
+        let text: String = chunks(snapshot).collect();
         assert!(text.contains("# TYPE kafkascope_requests_total counter\n"));
         assert!(
             text.contains(

@@ -17,6 +17,7 @@ use crate::labels::Labels;
 use crate::metric::Metric;
 use crate::series::Series;
 use crate::span::{Span, SpanQueue};
+use arena::Drained;
 pub(crate) use arena::{Arena, Slot};
 use row::{
     AcksRow, BatchRow, ConnectionIoRow, DurationRow, EventRow, InFlightRow, ProcessRow, RequestRow, RouteRow, TopicRow,
@@ -25,6 +26,9 @@ use row::{
 /// Partitions of Produce requests that all connections of a worker together may remember until their response comes: 10
 /// MB. A producer has five requests in flight, each with the partitions of one broker.
 const HELD_PARTITIONS: usize = 262_144;
+
+/// Rows that are drained at once: a millisecond's work when all their series are new.
+const ROWS_AT_ONCE: usize = 128;
 
 /// One worker's counters.
 #[derive(Debug)]
@@ -54,19 +58,19 @@ impl Shard {
     pub fn new(dictionary: Arc<Dictionary>, now: Timestamp) -> Self {
         let spans = SpanQueue::new(dictionary.settings().spans);
         Self {
-            dictionary,
             epoch: 0,
             drained: now,
-            requests: Arena::default(),
-            durations: Arena::default(),
-            in_flight: Arena::default(),
-            acks: Arena::default(),
-            batches: Arena::default(),
-            topics: Arena::default(),
-            connection_io: Arena::default(),
-            routes: Arena::default(),
-            events: Arena::default(),
-            process: Arena::default(),
+            requests: Arena::new(&dictionary),
+            durations: Arena::new(&dictionary),
+            in_flight: Arena::new(&dictionary),
+            acks: Arena::new(&dictionary),
+            batches: Arena::new(&dictionary),
+            topics: Arena::new(&dictionary),
+            connection_io: Arena::new(&dictionary),
+            routes: Arena::new(&dictionary),
+            events: Arena::new(&dictionary),
+            process: Arena::new(&dictionary),
+            dictionary,
             spans,
             free_partitions: HELD_PARTITIONS,
         }
@@ -93,26 +97,59 @@ impl Shard {
 
     /// What has changed since the last call. `now` ends the interval, and must not go backwards.
     pub fn drain(&mut self, now: Timestamp) -> Delta {
+        let mut draining = self.begin_drain(now);
+        while !self.drain_some(&mut draining) {}
+        draining.delta
+    }
+
+    /// Begins the same, to be done bit by bit: a worker with many rows has other things to do.
+    pub fn begin_drain(&mut self, now: Timestamp) -> Draining {
         let since = std::mem::replace(&mut self.drained, now);
-        let mut changes = Vec::new();
-        let mut freed = false;
-        let dictionary = &self.dictionary;
-        freed |= self.requests.drain(dictionary, now, &mut changes);
-        freed |= self.durations.drain(dictionary, now, &mut changes);
-        freed |= self.in_flight.drain(dictionary, now, &mut changes);
-        freed |= self.acks.drain(dictionary, now, &mut changes);
-        freed |= self.batches.drain(dictionary, now, &mut changes);
-        freed |= self.topics.drain(dictionary, now, &mut changes);
-        freed |= self.connection_io.drain(dictionary, now, &mut changes);
-        freed |= self.routes.drain(dictionary, now, &mut changes);
-        freed |= self.events.drain(dictionary, now, &mut changes);
-        freed |= self.process.drain(dictionary, now, &mut changes);
-        if freed {
+        let (spans, spans_dropped) = self.spans.take();
+        let delta = Delta { since, until: now, changes: Vec::new(), spans, spans_dropped };
+        Draining { delta, arena: 0, row: 0 }
+    }
+
+    /// Goes on. Whether all is done, and [`Draining::delta`] complete.
+    pub fn drain_some(&mut self, draining: &mut Draining) -> bool {
+        let arenas: [&mut dyn Drained; 10] = [
+            &mut self.requests,
+            &mut self.durations,
+            &mut self.in_flight,
+            &mut self.acks,
+            &mut self.batches,
+            &mut self.topics,
+            &mut self.connection_io,
+            &mut self.routes,
+            &mut self.events,
+            &mut self.process,
+        ];
+        let (mut most, mut any_freed) = (ROWS_AT_ONCE, false);
+        for arena in arenas.into_iter().skip(draining.arena) {
+            let from = draining.row;
+            let (next, freed) = arena.drain(draining.delta.until, from, most, &mut draining.delta.changes);
+            any_freed |= freed;
+            if let Some(next) = next {
+                draining.row = next;
+                break;
+            }
+            (draining.arena, draining.row) = (draining.arena + 1, 0);
+            most = most.saturating_sub(arena.rows().saturating_sub(from));
+        }
+        if any_freed {
             self.epoch = self.epoch.wrapping_add(1);
         }
-        let (spans, spans_dropped) = self.spans.take();
-        Delta { since, until: now, changes, spans, spans_dropped }
+        draining.arena == 10
     }
+}
+
+/// A [drain](Shard::drain) that is under way.
+#[derive(Debug)]
+pub struct Draining {
+    /// What changed, as far as it is known by now.
+    pub delta: Delta,
+    arena: usize,
+    row: usize,
 }
 
 /// What changed in a shard during an interval.

@@ -280,6 +280,23 @@ fn unknown_apis_versions_and_errors_are_values_like_any_other() {
 }
 
 #[test]
+fn answers_may_come_in_any_order_and_name_partitions_that_nobody_asked_for() {
+    for partitions in [10, 1_000] {
+        let mut scene = Scene::new(Settings::default());
+        let mut connection = scene.connect("c1");
+        let parts = (0..partitions).map(|partition| ("a", partition, 100)).collect();
+        let seq = connection.begin_produce(&mut scene, &Produce { partitions: parts, ..produce(Acks::All) });
+        for partition in (-5..partitions + 5).rev() {
+            let error = if partition % 2 == 0 { ErrorCode::NONE } else { ErrorCode(6) };
+            connection.result(&mut scene, seq, "a", partition, error);
+        }
+        connection.answer(&mut scene, seq, Outcome::Answered, ErrorCode(6));
+        let accepted = scene::sum(&scene.collect(), Metric::ProducedMessages, &[]);
+        assert_eq!(accepted, 1_000 * i64::from(partitions) / 2);
+    }
+}
+
+#[test]
 fn what_the_proxy_itself_gets_wrong_or_leaves_out_is_counted() {
     let mut scene = Scene::new(Settings::default());
     let mut connection = scene.connect("c1");

@@ -10,6 +10,8 @@ use crate::{
 
 /// First version in which the client names its software (KIP-511); also the first flexible one.
 pub(super) const NAMED: i16 = 3;
+/// Newest version whose bodies are read.
+pub(super) const NEWEST: i16 = 4;
 /// First version with a throttle time.
 const THROTTLE: i16 = 1;
 
@@ -33,7 +35,14 @@ impl Request {
 pub(super) fn response<S>(version: i16, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
     let (error, throttle_ms) = reader.collect(|body| {
         let error = ErrorCode(body.i16());
-        let version = if error == ErrorCode::UNSUPPORTED_VERSION { 0 } else { version };
+        let version = match version {
+            _ if error == ErrorCode::UNSUPPORTED_VERSION => 0,
+            0..=NEWEST => version,
+            _ => {
+                body.rest();
+                return Ok((error, None));
+            }
+        };
         let flexible = version >= NAMED;
         for _ in 0..body.count(flexible) {
             // Key and range of versions.

@@ -1,6 +1,8 @@
 //! Fetch: bytes and messages that consumers are given.
 
-use kafkascope_protocol::{BatchHead, ErrorCode, Exchange, FetchPartition, Outcome, PartitionBatch, TopicIndex, TopicRef};
+use kafkascope_protocol::{
+    BatchHead, ErrorCode, Exchange, FetchPartition, Outcome, PartitionBatch, TopicIndex, TopicRef,
+};
 
 use super::Recorder;
 use crate::shard::Shard;
