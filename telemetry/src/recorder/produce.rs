@@ -55,7 +55,14 @@ pub(super) struct HeldQueue {
     /// Whether the partition whose batches come is the last of `parts`.
     open: bool,
     /// Where the partitions of a large request are, once its answer has turned out to have another order.
-    places: Option<(RequestSeq, HashMap<(TopicIndex, i32), usize>)>,
+    places: Option<Places>,
+}
+
+/// Where the partitions of a request are.
+#[derive(Debug)]
+struct Places {
+    of: RequestSeq,
+    by_partition: HashMap<(TopicIndex, i32), usize>,
 }
 
 /// Up to so many partitions of a request are looked through for the one that is answered.
@@ -70,11 +77,11 @@ impl HeldQueue {
         let index = if own.len() <= LOOKED_THROUGH {
             own.iter().position(|held| held.waits(seq, topic, partition)).map(|index| range.start + index)
         } else {
-            if self.places.as_ref().is_none_or(|(of, _)| *of != seq) {
+            if self.places.as_ref().is_none_or(|places| places.of != seq) {
                 let places = own.iter().zip(range).map(|(held, index)| ((held.topic, held.partition), index));
-                self.places = Some((seq, places.collect()));
+                self.places = Some(Places { of: seq, by_partition: places.collect() });
             }
-            self.places.as_ref().and_then(|(_, places)| places.get(&(topic, partition)).copied())
+            self.places.as_ref().and_then(|places| places.by_partition.get(&(topic, partition)).copied())
         };
         if let Some(index) = index
             && let Some(held) = self.parts.get_mut(index)
