@@ -17,6 +17,8 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
+use crate::eventually::until;
+
 use super::{
     row::{Figure, Measured},
     scenario::NativeProducer,
@@ -172,7 +174,7 @@ fn produce_one(what: NativeProducer, servers: &str, pace: f64, time: Duration) -
         producer.poll(Duration::from_millis(5));
     }
     producer.flush(PATIENCE).context("librdkafka did not deliver in time")?;
-    until(|| {
+    until("librdkafka's statistics rest", PATIENCE, || {
         producer.poll(Duration::from_millis(20));
         ledger.rests()
     })?;
@@ -202,11 +204,10 @@ impl Reader {
             })
         };
         let instances = servers.iter().enumerate().map(instance).collect();
-        until(|| {
+        until("librdkafka's consumers have all partitions", PATIENCE, || {
             let owned = owned.lock().unwrap_or_else(PoisonError::into_inner);
             owned.iter().all(|&count| count > 0) && owned.iter().sum::<usize>() == usize::from(partitions)
-        })
-        .context("librdkafka's consumer has no partitions")?;
+        })?;
         Ok(Self { instances, draining })
     }
 
@@ -236,11 +237,10 @@ fn consume_one(id: &str, topic: &str, servers: &str, draining: &AtomicBool, own:
         own(consumer.assignment()?.count());
     }
     // Heartbeats and long polls never rest, but records do.
-    until(|| {
+    until("librdkafka counts as many records as it delivered", PATIENCE, || {
         let _nothing_more = consumer.poll(Duration::from_millis(50));
         ledger.with(|account| account.totals.records) == polled
-    })
-    .context("librdkafka counted other records than it delivered")?;
+    })?;
     ledger.totals()
 }
 
@@ -261,15 +261,4 @@ fn reached_end(consumer: &BaseConsumer<Ledger>) -> Result<bool> {
 
 fn summed(parts: impl Iterator<Item = Result<Totals>>) -> Result<Totals> {
     parts.reduce(|sum, part| Ok(sum?.add(part?))).context("no instance")?
-}
-
-fn until(mut holds: impl FnMut() -> bool) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        if Instant::now() > deadline {
-            bail!("not within {} s", PATIENCE.as_secs());
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
 }
