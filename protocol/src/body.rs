@@ -11,6 +11,7 @@ mod produce_request;
 mod produce_response;
 mod records;
 mod sasl;
+mod walk;
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -22,6 +23,7 @@ use crate::{
     sasl::Sasl,
     topics::Topics,
 };
+use walk::Walk;
 
 /// What a connection remembers from one message to the next, other than the requests in flight.
 #[derive(Debug)]

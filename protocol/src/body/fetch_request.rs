@@ -3,8 +3,11 @@
 //! Left out: leader epochs, sizes per partition, rack and the tagged fields of followers, other than who they are.
 
 use crate::{
-    Direction, FetchAsked, FetchHead, FetchSummary, Observation, Sink, TopicId,
-    body::Context,
+    Direction, FetchAsked, FetchHead, FetchSummary, Observation, Sink,
+    body::{
+        Context,
+        walk::{Naming, Walk},
+    },
     reader::{Read, Reader, Tags},
     topics::Topic,
 };
@@ -59,49 +62,15 @@ pub(crate) struct Fetch {
     tag_count: u32,
 }
 
-impl Fetch {
-    pub(crate) fn new(version: i16) -> Self {
-        Self {
-            version,
-            flexible: version >= FLEXIBLE,
-            state: State::Head,
-            tags: Tags::new(),
-            topics: 0,
-            partitions: 0,
-            topic: Topic::Known(0),
-            tag_count: 0,
-        }
-    }
-
-    #[inline(never)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        // On a copy, which the compiler can keep in registers.
-        let mut body = *self;
-        let walked = body.walk_encoded(reader, context);
-        *self = body;
-        walked
-    }
-
-    /// The same for a body that is at hand as a whole.
-    #[inline(never)]
-    pub(crate) fn walk_whole<S: Sink>(
-        version: i16,
-        reader: &mut Reader<'_, '_>,
-        context: &mut Context<'_, S>,
-    ) -> Read<()> {
-        Self::new(version).walk_encoded(reader, context)
-    }
-
-    /// Compiled once for each encoding, without the question which it is.
+impl Walk for Fetch {
     #[inline(always)]
-    fn walk_encoded<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        if self.flexible {
-            self.flexible = true;
-            reader.with_copy(|copy| self.walk_on(copy, context))
-        } else {
-            self.flexible = false;
-            reader.with_copy(|copy| self.walk_on(copy, context))
-        }
+    fn begin(version: i16) -> Self {
+        Self::new(version)
+    }
+
+    #[inline(always)]
+    fn flexible(&mut self) -> &mut bool {
+        &mut self.flexible
     }
 
     #[inline(always)]
@@ -163,6 +132,21 @@ impl Fetch {
         }
         Ok(())
     }
+}
+
+impl Fetch {
+    pub(crate) fn new(version: i16) -> Self {
+        Self {
+            version,
+            flexible: version >= FLEXIBLE,
+            state: State::Head,
+            tags: Tags::new(),
+            topics: 0,
+            partitions: 0,
+            topic: Topic::Known(0),
+            tag_count: 0,
+        }
+    }
 
     #[inline(always)]
     fn head<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
@@ -199,17 +183,9 @@ impl Fetch {
 
     #[inline(always)]
     fn topic<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        if self.version >= TOPIC_IDS {
-            let id = TopicId(reader.fixed());
-            self.partitions = reader.count(self.flexible);
-            reader.commit()?;
-            self.topic = context.memory.topics.with_id(id);
-        } else {
-            let name = reader.string(self.flexible);
-            self.partitions = reader.count(self.flexible);
-            reader.commit()?;
-            self.topic = context.memory.topics.named(Direction::Request, name);
-        }
+        let by_id = self.version >= TOPIC_IDS;
+        let naming = Naming { direction: Direction::Request, flexible: self.flexible, by_id };
+        (self.topic, self.partitions) = naming.topic(reader, &mut context.memory.topics)?;
         Ok(())
     }
 

@@ -3,10 +3,11 @@
 //! Left out: aborted transactions, preferred read replicas, and the leaders that KIP-951 adds as tagged fields.
 
 use crate::{
-    Direction, ErrorCode, FetchPartition, Observation, Sink, TopicId,
+    Direction, ErrorCode, FetchPartition, Observation, Sink,
     body::{
         Context,
         records::{Place, Records},
+        walk::{Naming, Walk},
     },
     reader::{Read, Reader, Tags},
     topics::Topic,
@@ -69,52 +70,15 @@ struct PartitionHead {
     log_start_offset: Option<i64>,
 }
 
-impl Fetch {
-    pub(crate) fn new(version: i16) -> Self {
-        Self {
-            version,
-            flexible: version >= FLEXIBLE,
-            state: State::Head,
-            tags: Tags::new(),
-            topics: 0,
-            partitions: 0,
-            aborted: 0,
-            topic: Topic::Known(0),
-            partition: PartitionHead::default(),
-            fetch_offset: None,
-            records: Records::default(),
-        }
-    }
-
-    #[inline(never)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        // On a copy, which the compiler can keep in registers.
-        let mut body = *self;
-        let walked = body.walk_encoded(reader, context);
-        *self = body;
-        walked
-    }
-
-    /// The same for a body that is at hand as a whole.
-    #[inline(never)]
-    pub(crate) fn walk_whole<S: Sink>(
-        version: i16,
-        reader: &mut Reader<'_, '_>,
-        context: &mut Context<'_, S>,
-    ) -> Read<()> {
-        Self::new(version).walk_encoded(reader, context)
-    }
-
-    /// Compiled once for each encoding, without the question which it is.
+impl Walk for Fetch {
     #[inline(always)]
-    fn walk_encoded<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        if self.flexible {
-            self.flexible = true;
-            reader.with_copy(|copy| self.walk_on(copy, context))
-        } else {
-            self.flexible = false;
-            reader.with_copy(|copy| self.walk_on(copy, context))
-        }
+    fn begin(version: i16) -> Self {
+        Self::new(version)
+    }
+
+    #[inline(always)]
+    fn flexible(&mut self) -> &mut bool {
+        &mut self.flexible
     }
 
     #[inline(always)]
@@ -166,6 +130,24 @@ impl Fetch {
         }
         self.skip_tags(reader)
     }
+}
+
+impl Fetch {
+    pub(crate) fn new(version: i16) -> Self {
+        Self {
+            version,
+            flexible: version >= FLEXIBLE,
+            state: State::Head,
+            tags: Tags::new(),
+            topics: 0,
+            partitions: 0,
+            aborted: 0,
+            topic: Topic::Known(0),
+            partition: PartitionHead::default(),
+            fetch_offset: None,
+            records: Records::default(),
+        }
+    }
 
     #[inline(always)]
     fn head<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
@@ -187,17 +169,9 @@ impl Fetch {
 
     #[inline(always)]
     fn topic<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        if self.version >= TOPIC_IDS {
-            let id = TopicId(reader.fixed());
-            self.partitions = reader.count(self.flexible);
-            reader.commit()?;
-            self.topic = context.memory.topics.with_id(id);
-        } else {
-            let name = reader.string(self.flexible);
-            self.partitions = reader.count(self.flexible);
-            reader.commit()?;
-            self.topic = context.memory.topics.named(Direction::Response, name);
-        }
+        let by_id = self.version >= TOPIC_IDS;
+        let naming = Naming { direction: Direction::Response, flexible: self.flexible, by_id };
+        (self.topic, self.partitions) = naming.topic(reader, &mut context.memory.topics)?;
         Ok(())
     }
 

@@ -1,10 +1,11 @@
 //! Produce requests, versions 0 to 13. Source: `ProduceRequest.json`.
 
 use crate::{
-    Acks, Depth, Direction, Observation, ProduceHead, ProducePartition, Sink, TopicId,
+    Acks, Depth, Direction, Observation, ProduceHead, ProducePartition, Sink,
     body::{
         Context,
         records::{Place, Records},
+        walk::{Naming, Walk},
     },
     reader::{Halt, Read, Reader, Tags},
     topics::Topic,
@@ -43,51 +44,15 @@ pub(crate) struct Produce {
     records: Records,
 }
 
-impl Produce {
-    pub(crate) fn new(version: i16, depth: Depth) -> Self {
-        Self {
-            version,
-            flexible: version >= FLEXIBLE,
-            depth,
-            state: State::Head,
-            tags: Tags::new(),
-            topics: 0,
-            partitions: 0,
-            topic: Topic::Known(0),
-            partition: 0,
-            records: Records::default(),
-        }
-    }
-
-    #[inline(never)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        // On a copy, which the compiler can keep in registers.
-        let mut body = *self;
-        let walked = body.walk_encoded(reader, context);
-        *self = body;
-        walked
-    }
-
-    /// The same for a body that is at hand as a whole.
-    #[inline(never)]
-    pub(crate) fn walk_whole<S: Sink>(
-        version: i16,
-        reader: &mut Reader<'_, '_>,
-        context: &mut Context<'_, S>,
-    ) -> Read<()> {
-        Self::new(version, Depth::Full).walk_encoded(reader, context)
-    }
-
-    /// Compiled once for each encoding, without the question which it is.
+impl Walk for Produce {
     #[inline(always)]
-    fn walk_encoded<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        if self.flexible {
-            self.flexible = true;
-            reader.with_copy(|copy| self.walk_on(copy, context))
-        } else {
-            self.flexible = false;
-            reader.with_copy(|copy| self.walk_on(copy, context))
-        }
+    fn begin(version: i16) -> Self {
+        Self::new(version, Depth::Full)
+    }
+
+    #[inline(always)]
+    fn flexible(&mut self) -> &mut bool {
+        &mut self.flexible
     }
 
     #[inline(always)]
@@ -131,6 +96,23 @@ impl Produce {
         }
         self.skip_tags(reader)
     }
+}
+
+impl Produce {
+    pub(crate) fn new(version: i16, depth: Depth) -> Self {
+        Self {
+            version,
+            flexible: version >= FLEXIBLE,
+            depth,
+            state: State::Head,
+            tags: Tags::new(),
+            topics: 0,
+            partitions: 0,
+            topic: Topic::Known(0),
+            partition: 0,
+            records: Records::default(),
+        }
+    }
 
     #[inline(always)]
     fn head<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
@@ -155,17 +137,9 @@ impl Produce {
 
     #[inline(always)]
     fn topic<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        if self.version >= TOPIC_IDS {
-            let id = TopicId(reader.fixed());
-            self.partitions = reader.count(self.flexible);
-            reader.commit()?;
-            self.topic = context.memory.topics.with_id(id);
-        } else {
-            let name = reader.string(self.flexible);
-            self.partitions = reader.count(self.flexible);
-            reader.commit()?;
-            self.topic = context.memory.topics.named(Direction::Request, name);
-        }
+        let by_id = self.version >= TOPIC_IDS;
+        let naming = Naming { direction: Direction::Request, flexible: self.flexible, by_id };
+        (self.topic, self.partitions) = naming.topic(reader, &mut context.memory.topics)?;
         Ok(())
     }
 

@@ -3,8 +3,11 @@
 //! Left out: error messages and the leaders that KIP-951 adds as tagged fields.
 
 use crate::{
-    Direction, ErrorCode, Observation, ProduceResult, Sink, TopicId,
-    body::Context,
+    Direction, ErrorCode, Observation, ProduceResult, Sink,
+    body::{
+        Context,
+        walk::{Naming, Walk},
+    },
     reader::{Read, Reader, Tags},
     topics::Topic,
 };
@@ -49,49 +52,15 @@ pub(crate) struct Produce {
     topic: Topic,
 }
 
-impl Produce {
-    pub(crate) fn new(version: i16) -> Self {
-        Self {
-            version,
-            flexible: version >= FLEXIBLE,
-            state: State::Head,
-            tags: Tags::new(),
-            topics: 0,
-            partitions: 0,
-            record_errors: 0,
-            topic: Topic::Known(0),
-        }
-    }
-
-    #[inline(never)]
-    pub(crate) fn walk<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        // On a copy, which the compiler can keep in registers.
-        let mut body = *self;
-        let walked = body.walk_encoded(reader, context);
-        *self = body;
-        walked
-    }
-
-    /// The same for a body that is at hand as a whole.
-    #[inline(never)]
-    pub(crate) fn walk_whole<S: Sink>(
-        version: i16,
-        reader: &mut Reader<'_, '_>,
-        context: &mut Context<'_, S>,
-    ) -> Read<()> {
-        Self::new(version).walk_encoded(reader, context)
-    }
-
-    /// Compiled once for each encoding, without the question which it is.
+impl Walk for Produce {
     #[inline(always)]
-    fn walk_encoded<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        if self.flexible {
-            self.flexible = true;
-            reader.with_copy(|copy| self.walk_on(copy, context))
-        } else {
-            self.flexible = false;
-            reader.with_copy(|copy| self.walk_on(copy, context))
-        }
+    fn begin(version: i16) -> Self {
+        Self::new(version)
+    }
+
+    #[inline(always)]
+    fn flexible(&mut self) -> &mut bool {
+        &mut self.flexible
     }
 
     #[inline(always)]
@@ -141,20 +110,27 @@ impl Produce {
         }
         self.skip_tags(reader)
     }
+}
+
+impl Produce {
+    pub(crate) fn new(version: i16) -> Self {
+        Self {
+            version,
+            flexible: version >= FLEXIBLE,
+            state: State::Head,
+            tags: Tags::new(),
+            topics: 0,
+            partitions: 0,
+            record_errors: 0,
+            topic: Topic::Known(0),
+        }
+    }
 
     #[inline(always)]
     fn topic<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        if self.version >= TOPIC_IDS {
-            let id = TopicId(reader.fixed());
-            self.partitions = reader.count(self.flexible);
-            reader.commit()?;
-            self.topic = context.memory.topics.with_id(id);
-        } else {
-            let name = reader.string(self.flexible);
-            self.partitions = reader.count(self.flexible);
-            reader.commit()?;
-            self.topic = context.memory.topics.named(Direction::Response, name);
-        }
+        let by_id = self.version >= TOPIC_IDS;
+        let naming = Naming { direction: Direction::Response, flexible: self.flexible, by_id };
+        (self.topic, self.partitions) = naming.topic(reader, &mut context.memory.topics)?;
         Ok(())
     }
 
