@@ -118,15 +118,19 @@ impl Proxy {
             registry: Arc::clone(&registry),
         };
         let home = acceptor.workers.get(HOME).ok_or_else(|| io::Error::other("there is no worker"))?.clone();
+        let mut open = Vec::new();
         for (lane, listener) in lanes {
-            let Route { upstream, observe, .. } = &lane.route;
-            info!(listen = %listener.local_addr()?, %upstream, ?observe, "route open");
+            open.push((listener.local_addr()?, Arc::clone(&lane)));
             let (answer, accepts) = oneshot::channel();
             _ = home.send(Command::Accept(acceptor.clone(), listener, lane, answer));
             accepts.await.map_err(io::Error::other)??;
         }
         drop(acceptor);
         readiness.set(true);
+        for (listen, lane) in open {
+            let Route { upstream, observe, .. } = &lane.route;
+            info!(%listen, %upstream, ?observe, "route open");
+        }
 
         stop().await;
         readiness.set(false);

@@ -36,6 +36,18 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 }
 
 #[test]
+fn the_command_of_the_readme_serves() {
+    let readme = include_str!("../../../README.md").replace("\\\n", " ");
+    let line = readme.lines().find(|line| line.starts_with("target/dist/kafkascope-proxy ")).expect("a command");
+    // Its ports may be taken here.
+    let line = line.replace("0.0.0.0:19092=", "127.0.0.1:0=").replace("--admin 127.0.0.1:9600", "--admin 127.0.0.1:0");
+    let mut readmes = command();
+    readmes.args(line.split_whitespace().skip(1));
+    let process = Process::open(readmes, 1);
+    assert_eq!(process.get("/healthz").0, 200);
+}
+
+#[test]
 fn a_wrong_configuration_is_status_64_and_one_message_with_the_key() {
     let table: &[(&[&str], &[&str])] = &[
         (&[], &["--route"]),

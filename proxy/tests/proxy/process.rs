@@ -51,6 +51,11 @@ impl Process {
             let listen = if upstream.starts_with('[') { "[::1]:0" } else { "127.0.0.1:0" };
             command.arg("--route").arg(format!("{listen}={upstream}"));
         }
+        Self::open(command, upstreams.len())
+    }
+
+    /// Starts `command`, which has an admin server and so many routes, and waits until they are open.
+    pub(crate) fn open(mut command: Command, routes: usize) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (lines, log) = channel();
@@ -58,7 +63,7 @@ impl Process {
         let mut process =
             Self { child, log, seen: Vec::new(), listen: Vec::new(), admin: SocketAddr::from(([127, 0, 0, 1], 0)) };
         process.admin = process.address("admin server open");
-        process.listen = upstreams.iter().map(|_| process.address("route open")).collect();
+        process.listen = (0..routes).map(|_| process.address("route open")).collect();
         process
     }
 
@@ -116,7 +121,8 @@ impl Process {
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: proxy\r\nConnection: close\r\n\r\n").unwrap();
+        // HTTP/1.0: the body ends with the connection and is never chunked.
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: proxy\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
