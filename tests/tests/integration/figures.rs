@@ -94,6 +94,11 @@ impl Figures {
         self.count("kafkascope_consumed_messages_total", &[])
     }
 
+    /// Bytes of record batches that it was given.
+    pub(crate) fn record_bytes_out(&self) -> u64 {
+        self.count("kafkascope_record_io_bytes_total", &[("direction", "out")])
+    }
+
     /// Batches and their bytes, as sent.
     pub(crate) fn batches(&self) -> (u64, u64) {
         let bytes = self.sum("kafkascope_produce_batch_size_bytes_sum", &[]);

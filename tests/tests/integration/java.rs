@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kafkascope_tests::java::Tool;
+use kafkascope_tests::jmx;
 use kafkascope_tests::kafka::Version;
 use kafkascope_tests::testbed::Need;
 use libtest_mimic::Trial;
@@ -103,6 +104,8 @@ fn performance_tools(stage: &mut Stage) -> Result<()> {
     let own = producer_performance(stage, topic, "perf-producer", MANY, &[])?;
     producer_agrees(stage, "perf-producer", &own, "all", "lz4", MANY)?;
     let mut clients = vec!["perf-producer".to_owned()];
+    let bytes_out = format!("kafka.server:type=BrokerTopicMetrics,name=BytesOutPerSec,topic={topic}");
+    let mut brokers = jmx::Reader::start(version, &stage.cluster.jmx()?, &[&bytes_out])?;
     for protocol in ["classic", "consumer"] {
         let id = format!("perf-{protocol}");
         let folder = tempfile::tempdir()?;
@@ -116,15 +119,19 @@ fn performance_tools(stage: &mut Stage) -> Result<()> {
         let tool = tool.args(["--bootstrap-server", &stage.cluster.front(), "--topic", topic, "--group", &id]);
         let tool =
             tool.args([messages, &MANY.to_string(), "--timeout", "60000", "--print-metrics", config]).args([&file]);
+        let before = brokers.read_at_rest(PATIENCE)?;
         let own = Metrics::of_tool(&tool.run(PATIENCE)?, &id)?;
+        let window = jmx::Window { start: &before, end: &brokers.read_at_rest(PATIENCE)? };
+        let sent = window.count(&[("name", "BytesOutPerSec")]).map_err(anyhow::Error::msg)? as u64;
         let read = own.whole("records-consumed-total")?;
-        let ours = Figures::read(&stage.proxy, &id, |ours| ours.consumed() >= read)?;
+        let ours = Figures::read(&stage.proxy, &id, |ours| ours.consumed() >= read && ours.record_bytes_out() >= sent)?;
+        same("record bytes", ours.record_bytes_out(), sent, &ours)?;
         ensure!(read == MANY, "the client read {read} records of {MANY}");
         if protocol == "classic" {
             same("messages", ours.consumed(), read, &ours)?;
         } else {
-            // While its assignment grows this consumer may drop what it has fetched ahead and fetch it again: the wire
-            // then carries more than the application reads, and it is the wire that we count.
+            // While its assignment grows this consumer may drop what it has fetched ahead and fetch it again: the brokers
+            // then send more than the application reads, and we count what they send.
             ensure!(ours.consumed() >= read, "we saw {} of {read} messages\n{}", ours.consumed(), ours.show());
         }
         let api = if protocol == "classic" { "JoinGroup" } else { "ConsumerGroupHeartbeat" };
