@@ -73,10 +73,15 @@ const AT_REST: Duration = Duration::from_millis(1500);
 /// Runs the demo.
 pub fn run(options: &Options) -> Result<Ended> {
     let interrupt = Interrupt::listen()?;
-    let mut stage = Stage::build(options)?;
-    let watched = stage.watch(options, &interrupt);
     // A signal from the terminal reaches the children too: their end is then no news.
-    let interrupted = interrupt.came(Duration::from_millis(if watched.is_err() { 500 } else { 0 }));
+    let came = |failed: bool| interrupt.came(Duration::from_millis(if failed { 500 } else { 0 }));
+    let mut stage = match Stage::build(options) {
+        Ok(stage) => stage,
+        Err(_) if came(true) => return Ok(Ended::Interrupted),
+        Err(error) => return Err(error),
+    };
+    let watched = stage.watch(options, &interrupt);
+    let interrupted = came(watched.is_err());
     let ended = if interrupted {
         stage.abandon(options)?;
         Ended::Interrupted
