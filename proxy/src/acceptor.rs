@@ -5,31 +5,26 @@
 //! time when it is made and closed at once.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kafkascope_service::RateLimit;
 use kafkascope_telemetry::{RefusalReason, Registry};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType, bind, listen, socket_with, sockopt};
 use rustix::net::{SocketFlags, acceptfrom_with};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::{spawn_local, yield_now};
 use tracing::{debug, warn};
 
-use crate::config::{Host, ListenAddress};
 use crate::connection;
 use crate::forward::reset_on_close;
 use crate::lane::Lane;
 use crate::live::{Live, Place};
-use crate::rate_limit::RateLimit;
 use crate::worker::{Command, Worker};
-
-/// Connections that the kernel completes and keeps until they are accepted; it may allow fewer (`net.core.somaxconn`).
-const BACKLOG: i32 = 4096;
 
 /// How long nothing is accepted when the system has no descriptor or memory for it. Connections wait in the backlog.
 const BREATH: Duration = Duration::from_millis(100);
@@ -44,32 +39,6 @@ pub(crate) struct Accepted {
     pub(crate) peer: SocketAddr,
     pub(crate) lane: Arc<Lane>,
     pub(crate) place: Place,
-}
-
-/// Binds `address`: the first of its addresses that can be bound.
-pub(crate) fn listener(address: &ListenAddress) -> io::Result<TcpListener> {
-    let candidates: Vec<_> = match address.host() {
-        Host::Ip(ip) => vec![SocketAddr::new(*ip, address.port())],
-        Host::Name(name) => (name.as_str(), address.port()).to_socket_addrs()?.collect(),
-    };
-    let mut failure = io::ErrorKind::NotFound.into();
-    for candidate in candidates {
-        match bound(candidate) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failure = error.into(),
-        }
-    }
-    Err(failure)
-}
-
-fn bound(address: SocketAddr) -> Result<TcpListener, Errno> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
-    // A restart may bind while connections of its predecessor are in TIME_WAIT.
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &address)?;
-    listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
 }
 
 /// The worker that accepts.

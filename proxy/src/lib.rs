@@ -8,7 +8,6 @@
 pub mod forward;
 
 mod acceptor;
-mod admin;
 mod config;
 mod connection;
 mod descriptors;
@@ -16,7 +15,6 @@ mod lane;
 mod live;
 mod observer;
 mod proxy;
-mod rate_limit;
 mod rounds;
 mod upstream;
 mod worker;

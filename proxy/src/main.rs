@@ -1,13 +1,11 @@
 //! `kafkascope-proxy`: see `--help`.
 #![forbid(unsafe_code)]
 
-use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use kafkascope_proxy::{Config, ConfigError, Ended, Proxy, StartError};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// Exit statuses of `sysexits.h`.
 const EX_USAGE: u8 = 64;
@@ -29,8 +27,7 @@ fn main() -> ExitCode {
             return EX_USAGE.into();
         }
     };
-    let level = EnvFilter::builder().with_default_directive(tracing::Level::INFO.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(level).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
+    kafkascope_service::log::init();
     match run(config) {
         Ok(Ended::Drained) => ExitCode::SUCCESS,
         Ok(Ended::AtOnce) => EX_STOPPED.into(),

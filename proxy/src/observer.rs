@@ -11,7 +11,7 @@ use kafkascope_protocol::{
     BatchHead, BatchPlan, Connection, Depth, Direction as WireDirection, Limits, LostSync, LostSyncReason, Observation,
     Sink, Timestamp,
 };
-use kafkascope_telemetry::{CloseReason, ConnectionInfo, Recorder};
+use kafkascope_telemetry::{CloseReason, ConnectionInfo, Legs, Recorder};
 use tracing::{error, warn};
 
 use crate::config::Observe;
@@ -46,6 +46,13 @@ impl Observer {
         let recorder = Recorder::open(&mut worker.shard.borrow_mut(), info);
         let decoder = depth.map(|depth| Box::new(Connection::new(Limits::default(), depth, worker.captures.clone())));
         Self { worker: worker.clone(), lane: lane.clone(), peer, recorder: Some(recorder), decoder, calls: 0 }
+    }
+
+    /// There is a connection to the broker, too.
+    pub(crate) fn connected(&mut self, legs: impl FnOnce() -> Option<Legs>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.connected(&self.worker.shard.borrow(), legs);
+        }
     }
 
     /// Forwarding has ended.

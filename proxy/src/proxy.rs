@@ -5,15 +5,20 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
 use kafkascope_protocol::Timestamp;
+use kafkascope_service::admin::{self, Admin, Readiness, Totals};
+use kafkascope_service::listener;
+use kafkascope_telemetry::clients::{self, ClientRow};
 use kafkascope_telemetry::otlp::{Exporter, TransportError};
 use kafkascope_telemetry::{Dictionary, Registry};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use crate::acceptor::{Acceptor, HOME, listener};
-use crate::admin::{self, Admin, Readiness};
+use crate::acceptor::{Acceptor, HOME};
 use crate::config::{Config, ListenAddress, Route};
 use crate::descriptors;
 use crate::forward::Clock;
@@ -25,6 +30,9 @@ use crate::worker::{self, Command};
 /// Of the time for a drain, the share that is kept for the last export, and the most that is.
 const FLUSH_SHARE: u32 = 5;
 const FLUSH_MOST: Duration = Duration::from_secs(5);
+
+/// Rates are sampled so often; also the age of what `/api/clients` shows.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Everything is bound, nothing is accepted yet.
 #[derive(Debug)]
@@ -111,7 +119,8 @@ impl Proxy {
             clock,
         };
         let readiness = Readiness::default();
-        let admin = admin::start(admin, readiness.clone(), rounds, exporter)?;
+        let totals = Totals { registry: Arc::clone(&registry), source: rounds.clone(), pulse: PULSE };
+        let admin = admin::start(admin, readiness.clone(), totals, routes(rounds), exporter)?;
         let acceptor = Acceptor {
             live: Arc::clone(&live),
             workers: workers.iter().map(|worker| worker.commands.clone()).collect(),
@@ -147,6 +156,16 @@ impl Proxy {
             }
         }
     }
+}
+
+/// What the admin server serves besides.
+fn routes(rounds: Rounds) -> Router {
+    Router::new().route("/api/clients", get(client_rows).with_state(rounds))
+}
+
+async fn client_rows(State(rounds): State<Rounds>) -> Json<Vec<ClientRow>> {
+    let now = rounds.collect().await;
+    Json(clients::view(&rounds.registry, now))
 }
 
 /// How serving ended.

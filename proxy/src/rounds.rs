@@ -28,12 +28,6 @@ impl Rounds {
         self.now()
     }
 
-    /// As above, and lets the registry take a sample for its rates: to be called once a second.
-    pub(crate) async fn collect_and_settle(&self) {
-        let now = self.collect().await;
-        self.registry.settle(now);
-    }
-
     fn now(&self) -> Timestamp {
         Timestamp(self.clock.now().0)
     }

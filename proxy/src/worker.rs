@@ -11,6 +11,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use kafkascope_protocol::{CaptureBudget, Timestamp};
+use kafkascope_service::RateLimit;
 use kafkascope_telemetry::{Delta, Dictionary, Shard};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::LocalOptions;
@@ -21,7 +22,6 @@ use crate::acceptor::{Accepted, Acceptor};
 use crate::connection;
 use crate::forward::{Clock, Drain, PipePool, Resources};
 use crate::lane::Lane;
-use crate::rate_limit::RateLimit;
 
 /// What a worker may be told.
 #[derive(Debug)]

@@ -56,6 +56,76 @@ pub enum Attribute {
     Dimension,
     /// What was exported.
     Signal,
+    /// What a process is to Kafka: `broker`, `zookeeper`, `proxy`, or the name of the rule that found it.
+    ProcessRole,
+    /// Name of a process that outlives its restarts.
+    ProcessName,
+    /// The container that a process runs in.
+    ContainerId,
+    /// Its pod.
+    PodUid,
+    /// The name of its pod, by the process's own environment.
+    PodName,
+    /// Process id, as the host counts.
+    Pid,
+    /// Partition of a topic.
+    Partition,
+    /// What a CPU did.
+    CpuMode,
+    /// What memory is used for.
+    MemoryState,
+    /// Whether swap space is used.
+    PagingState,
+    /// `in` from swap, `out` to it.
+    PagingDirection,
+    /// A network interface.
+    Interface,
+    /// `receive` or `transmit`.
+    NetworkDirection,
+    /// A block device.
+    Device,
+    /// Where a file system is mounted.
+    MountPoint,
+    /// What its space or inodes are used for.
+    FilesystemState,
+    /// `read` or `write`.
+    DiskDirection,
+    /// Who waits: `some` tasks or the `full` set of them.
+    Pressure,
+    /// What is waited for: `cpu`, `memory`, `io`.
+    PressureResource,
+    /// A garbage collector, as the JVM calls it.
+    CollectorName,
+    /// `heap` or `non_heap`.
+    JvmMemoryType,
+    /// A memory pool, as the JVM calls it.
+    JvmMemoryPool,
+    /// What happened to pages of the page cache.
+    PageKind,
+    /// What was asked of a disk or a file.
+    Operation,
+    /// A part of the probe that can work or fail by itself.
+    Sampler,
+    /// How a sampler reads.
+    Method,
+    /// A kernel program.
+    Program,
+    /// A map of the kernel programs.
+    Map,
+    /// Port of the other side.
+    PeerPort,
+    /// Address of our side.
+    LocalAddress,
+    /// Port of our side.
+    LocalPort,
+    /// The Community ID (version 1) of a connection's 4-tuple.
+    CommunityId,
+    /// Bytes that were asked for.
+    Size,
+    /// How many.
+    Count,
+    /// Nanoseconds that a disk request waited before its issue.
+    QueueTime,
 }
 
 impl Attribute {
@@ -81,6 +151,41 @@ impl Attribute {
             Self::Reason => "reason",
             Self::Dimension => "dimension",
             Self::Signal => "signal",
+            Self::ProcessRole => "kafkascope.process.role",
+            Self::ProcessName => "kafkascope.process.name",
+            Self::ContainerId => "container.id",
+            Self::PodUid => "k8s.pod.uid",
+            Self::PodName => "k8s.pod.name",
+            Self::Pid => "process.pid",
+            Self::Partition => "messaging.destination.partition.id",
+            Self::CpuMode => "cpu.mode",
+            Self::MemoryState => "system.memory.state",
+            Self::PagingState => "system.paging.state",
+            Self::PagingDirection => "system.paging.direction",
+            Self::Interface => "network.interface.name",
+            Self::NetworkDirection => "network.io.direction",
+            Self::Device => "system.device",
+            Self::MountPoint => "system.filesystem.mountpoint",
+            Self::FilesystemState => "system.filesystem.state",
+            Self::DiskDirection => "disk.io.direction",
+            Self::Pressure => "kafkascope.pressure",
+            Self::PressureResource => "kafkascope.pressure.resource",
+            Self::CollectorName => "jvm.gc.name",
+            Self::JvmMemoryType => "jvm.memory.type",
+            Self::JvmMemoryPool => "jvm.memory.pool.name",
+            Self::PageKind => "kind",
+            Self::Operation => "kafkascope.operation",
+            Self::Sampler => "kafkascope.sampler",
+            Self::Method => "kafkascope.method",
+            Self::Program => "kafkascope.program",
+            Self::Map => "kafkascope.map",
+            Self::PeerPort => "network.peer.port",
+            Self::LocalAddress => "network.local.address",
+            Self::LocalPort => "network.local.port",
+            Self::CommunityId => "network.community_id",
+            Self::Size => "kafkascope.size",
+            Self::Count => "kafkascope.count",
+            Self::QueueTime => "kafkascope.queue.duration_ns",
         }
     }
 }
@@ -107,6 +212,12 @@ pub enum Value {
 }
 
 impl Value {
+    /// A name from outside, bounded, with replacement characters for what is not UTF-8.
+    #[must_use]
+    pub fn name(bytes: &[u8]) -> Self {
+        Self::Text(text(Some(bytes)).into())
+    }
+
     /// What is exported.
     #[must_use]
     pub fn scalar(&self) -> Scalar<'_> {

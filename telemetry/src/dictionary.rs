@@ -224,6 +224,18 @@ impl Dictionary {
         names.other_client.get_or_insert_with(new).clone()
     }
 
+    /// The topic `name` of a cluster, as a value.
+    #[must_use]
+    pub fn topic_named(&self, cluster: Option<&Arc<str>>, name: &[u8]) -> Value {
+        Value::Topic(self.topic(cluster, name))
+    }
+
+    /// A host that is at the other end of connections, as a value. It counts as a client.
+    #[must_use]
+    pub fn peer(&self, address: IpAddr) -> Value {
+        Value::PeerAddress(self.client(None, address))
+    }
+
     /// The topic `name` of a cluster.
     pub(crate) fn topic(&self, cluster: Option<&Arc<str>>, name: &[u8]) -> Arc<Topic> {
         self.topic_of_text(&mut lock(&self.names), cluster, attribute::text(Some(name)).into())

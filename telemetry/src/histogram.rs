@@ -257,6 +257,21 @@ impl Histogram {
         Self { counts: window.to_vec(), offset, ..Self::default() }
     }
 
+    /// A distribution that was counted elsewhere: durations, each with how often it came, and their exact sum, all in
+    /// nanoseconds.
+    #[must_use]
+    pub fn of_nanos(counted: impl IntoIterator<Item = (u64, u64)>, sum: u64) -> Self {
+        let mut cell = Cell::default();
+        for (nanos, times) in counted {
+            if nanos == 0 {
+                cell.zero += times;
+            } else if times > 0 {
+                cell.record(nanos, Nanos::value(nanos), times, Nanos::FIRST);
+            }
+        }
+        Self { sum, ..cell.take().unwrap_or_default() }
+    }
+
     /// Adds what `other` counted.
     pub fn merge(&mut self, other: &Self) {
         if !other.counts.is_empty() {

@@ -152,8 +152,8 @@ impl Labels {
             Attribute::Codec => Value::Static(codec(self.codec?)),
             Attribute::Direction => Value::Static(direction(self.direction?)),
             Attribute::Reason => Value::Static(self.reason?),
-            // Given by the place in the row, or by the registry.
-            Attribute::Segment | Attribute::Dimension | Attribute::Signal => return None,
+            // Given by the place in the row, by the registry, or by whoever reads a host.
+            _ => return None,
         })
     }
 }

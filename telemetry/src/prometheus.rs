@@ -101,7 +101,8 @@ impl Text {
         match &point.value {
             Value::Counter(total) if per_unit == 1.0 => self.sample(name, &labels, total),
             Value::Counter(total) => self.sample(name, &labels, &(*total as f64 / per_unit)),
-            Value::UpDown(total) | Value::Gauge(total) => self.sample(name, &labels, total),
+            Value::UpDown(total) | Value::Gauge(total) if per_unit == 1.0 => self.sample(name, &labels, total),
+            Value::UpDown(total) | Value::Gauge(total) => self.sample(name, &labels, &(*total as f64 / per_unit)),
             Value::Histogram(histogram) => {
                 let Kind::Histogram(Bounds { first, last }) = descriptor.kind else { return };
                 let separator = if labels.is_empty() { "" } else { "," };

@@ -29,6 +29,7 @@ use crate::dictionary::{Broker, Client, Topic};
 use crate::labels::{Api, Labels};
 use crate::shard::row::TopicRow;
 use crate::shard::{Shard, Slot};
+use crate::span::Legs;
 use fetch::Fetched;
 use produce::{HeldQueue, LastBatch};
 
@@ -114,6 +115,8 @@ pub struct Recorder {
     /// For the topics that have no index of their own.
     other_topics: Option<Box<TopicSlots>>,
     in_flight: VecDeque<InFlight>,
+    /// The ends of its connections; with spans only.
+    legs: Option<Arc<Legs>>,
     begun: Option<Begun>,
     /// Who the client was before it changed its id, for its requests that have not ended.
     former: VecDeque<seldom::Former>,
@@ -193,6 +196,7 @@ impl Recorder {
             other_topics: None,
             in_flight: VecDeque::new(),
             begun: None,
+            legs: None,
             former: VecDeque::new(),
             held: HeldQueue::default(),
             last_batch: LastBatch::NONE,
@@ -204,6 +208,13 @@ impl Recorder {
             recorder.becomes(shard, None);
         }
         recorder
+    }
+
+    /// The connection to the broker is there. `legs` is asked only when there are spans.
+    pub fn connected(&mut self, shard: &Shard, legs: impl FnOnce() -> Option<Legs>) {
+        if shard.spans.is_on() {
+            self.legs = legs().map(Arc::new);
+        }
     }
 
     /// Where the decoder tells what it sees.

@@ -22,6 +22,7 @@ use crate::dictionary::{Broker, Dictionary, lock};
 use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::metric::{Kind, Metric};
+use crate::readings::{Reading, Readings};
 use crate::resource::Resource;
 use crate::series::Series;
 use crate::shard::{Change, Delta};
@@ -33,6 +34,9 @@ const GONE: usize = 65_536;
 
 /// Spans that wait for export: some 2 MB.
 const SPANS: usize = 8_192;
+
+/// A state that was not read for so long is not known any more: 15 s, in which whoever reads comes at least twice.
+const STALE: u64 = 15_000_000_000;
 
 /// How many expiry times a series is kept for a collector that is away.
 const LONGEST_WAIT: u64 = 6;
@@ -112,6 +116,17 @@ struct Entry {
     value: Value,
     /// The process's own: never expires.
     own: bool,
+    /// Where a counter stood that somebody else keeps.
+    outside: u64,
+    /// True only as long as it is read.
+    read: bool,
+}
+
+impl Entry {
+    fn new(series: Arc<Series>, start: Timestamp, changed: Timestamp) -> Self {
+        let value = Value::zero(series.metric());
+        Self { series, start, changed, value, own: false, outside: 0, read: false }
+    }
 }
 
 impl Registry {
@@ -156,12 +171,28 @@ impl Registry {
         for (series, change) in changes {
             state.add(&series, change, since, until, &self.dictionary);
         }
-        self.own(state, Metric::SelfSpansSampled, None, spans.len() as u64, since);
         self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "worker_queue_full")), spans_dropped, since);
+        self.queue(state, spans, since);
+    }
+
+    fn queue(&self, state: &mut State, spans: Vec<Span>, since: Timestamp) {
+        self.own(state, Metric::SelfSpansSampled, None, spans.len() as u64, since);
         let room = SPANS.saturating_sub(state.spans.len());
         let overflow = spans.len().saturating_sub(room) as u64;
         state.spans.extend(spans.into_iter().take(room));
         self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "queue_full")), overflow, since);
+    }
+
+    /// Takes over what was read on a host.
+    pub fn read(&self, readings: Readings) {
+        let state = &mut *lock(&self.state);
+        let Readings { since, at, read, spans, spans_dropped, .. } = readings;
+        state.latest = state.latest.max(at);
+        for (series, reading) in read {
+            state.take(&series, reading, since, at);
+        }
+        self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "rate_limit")), spans_dropped, since);
+        self.queue(state, spans, since);
     }
 
     /// All workers have been heard: takes a sample for rates and forgets what expired. To be called about once a second.
@@ -292,17 +323,34 @@ impl State {
             if series.is_held() {
                 self.held.push(series.number());
             }
-            Entry {
-                series: series.clone(),
-                // After the end of a former life.
-                start: since.max(ended),
-                changed: until,
-                value: Value::zero(series.metric()),
-                own: false,
-            }
+            // After the end of a former life.
+            Entry::new(series.clone(), since.max(ended), until)
         });
         entry.value.add(change);
         entry.changed = entry.changed.max(until);
+    }
+
+    /// A number that was read replaces the one before; a total goes on from where it stood.
+    fn take(&mut self, series: &Arc<Series>, reading: Reading, since: Timestamp, at: Timestamp) {
+        let start = match reading {
+            Reading::Total { since, .. } => since,
+            _ => since.max(self.last_end),
+        };
+        let new = || Entry::new(series.clone(), start, at);
+        let entry = self.series.entry(series.number()).or_insert_with(new);
+        entry.changed = entry.changed.max(at);
+        match (&mut entry.value, reading) {
+            (Value::Counter(counted), Reading::Total { total, .. }) => {
+                *counted += total.checked_sub(entry.outside).unwrap_or(total);
+                entry.outside = total;
+            }
+            (Value::UpDown(now) | Value::Gauge(now), Reading::State(state)) => {
+                (*now, entry.read) = (state, true);
+            }
+            (value, Reading::More(more)) => value.add(Change::Count(more)),
+            (value, Reading::Values(more)) => value.add(Change::Values(more)),
+            _ => debug_assert!(false, "a reading of another kind than its metric"),
+        }
     }
 
     /// Series whose topic has a label by now go where they belong.
@@ -316,13 +364,8 @@ impl State {
             }
             let Some(entry) = self.series.remove(&number) else { continue };
             let Some(series) = entry.series.settled(dictionary) else { continue };
-            let target = self.series.entry(series.number()).or_insert_with(|| Entry {
-                series: series.clone(),
-                start: entry.start,
-                changed: entry.changed,
-                value: Value::zero(series.metric()),
-                own: false,
-            });
+            let new = || Entry::new(series.clone(), entry.start, entry.changed);
+            let target = self.series.entry(series.number()).or_insert_with(new);
             target.value.merge(&entry.value);
             // Shown for the first time now, however long it waited.
             target.changed = now;
@@ -334,7 +377,8 @@ impl State {
         let expired = |entry: &Entry| {
             let idle = now.since(entry.changed);
             let delivered = entry.changed.0 < exported;
-            idle > expiry && (delivered || idle > longest) && !entry.own && entry.value.may_expire()
+            let (expiry, may_expire) = if entry.read { (STALE, true) } else { (expiry, entry.value.may_expire()) };
+            idle > expiry && (delivered || idle > longest) && !entry.own && may_expire
         };
         let numbers: Vec<u64> =
             self.series.iter().filter(|(_, entry)| expired(entry)).map(|(number, _)| *number).collect();

@@ -97,6 +97,9 @@ pub struct SampleRatio(f64);
 pub struct InvalidRatio(pub f64);
 
 impl SampleRatio {
+    /// Each one.
+    pub const ALL: Self = Self(1.0);
+
     /// A ratio.
     ///
     /// # Errors

@@ -1,14 +1,16 @@
-//! Spans: one of a sampled exchange and each topic in it.
+//! Spans: one of a sampled exchange and each topic in it, and one of each slow event of a host.
 //!
 //! Whether an exchange is sampled is decided by a hash of the connection and the request's number, so that it is known from
 //! the request's start without being remembered. Exchanges that fail are always kept. A worker's queue is bounded; what
 //! does not fit is counted.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use kafkascope_protocol::{Acks, ApiVersion, ErrorCode, RequestSeq, Timestamp};
 
+use crate::attribute::{Attribute, Value};
 use crate::dictionary::{Broker, Client, Topic};
 use crate::settings::SampleRatio;
 
@@ -44,7 +46,39 @@ impl Operation {
 
 /// A finished span.
 #[derive(Debug, Clone)]
-pub struct Span {
+pub enum Span {
+    /// What a client did with a topic.
+    Exchange(ExchangeSpan),
+    /// What happened on a host.
+    Event(Event),
+}
+
+/// Something on a host that took its time, or was too much of it.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Name of the span: what happened, and to what.
+    pub name: String,
+    /// When it began.
+    pub start: Timestamp,
+    /// When it ended.
+    pub end: Timestamp,
+    /// What it happened to, by names that spans and metrics share.
+    pub attributes: Vec<(Attribute, Value)>,
+}
+
+/// The two connections of a client through a proxy, each by its own ends: what tells them from others on the hosts that they
+/// touch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Legs {
+    /// Between client and proxy.
+    pub client: [SocketAddr; 2],
+    /// Between proxy and broker.
+    pub broker: [SocketAddr; 2],
+}
+
+/// A span of an exchange.
+#[derive(Debug, Clone)]
+pub struct ExchangeSpan {
     pub(crate) trace: [u8; 16],
     pub(crate) id: [u8; 8],
     pub(crate) operation: Operation,
@@ -52,6 +86,7 @@ pub struct Span {
     pub(crate) end: Timestamp,
     pub(crate) client: Option<Arc<Client>>,
     pub(crate) broker: Arc<Broker>,
+    pub(crate) legs: Option<Arc<Legs>>,
     pub(crate) topic: Arc<Topic>,
     /// When only one partition of the topic takes part.
     pub(crate) partition: Option<i32>,
@@ -109,16 +144,12 @@ impl SpanQueue {
 
     /// Ids of a new trace and its only span.
     pub(crate) fn ids(&mut self) -> ([u8; 16], [u8; 8]) {
-        let mut trace = [0; 16];
-        let (high, low) = trace.split_at_mut(8);
-        high.copy_from_slice(&self.seed().to_be_bytes());
-        low.copy_from_slice(&(self.seed() | 1).to_be_bytes());
-        (trace, (self.seed() | 1).to_be_bytes())
+        ids(|| self.seed())
     }
 
-    pub(crate) fn push(&mut self, span: Span) {
+    pub(crate) fn push(&mut self, span: ExchangeSpan) {
         if self.spans.len() < QUEUE {
-            self.spans.push(span);
+            self.spans.push(Span::Exchange(span));
         } else {
             self.dropped += 1;
         }
@@ -128,6 +159,15 @@ impl SpanQueue {
     pub(crate) fn take(&mut self) -> (Vec<Span>, u64) {
         (std::mem::take(&mut self.spans), std::mem::take(&mut self.dropped))
     }
+}
+
+/// Ids of a new trace and its only span, none of them zero.
+pub(crate) fn ids(mut random: impl FnMut() -> u64) -> ([u8; 16], [u8; 8]) {
+    let mut trace = [0; 16];
+    let (high, low) = trace.split_at_mut(8);
+    high.copy_from_slice(&random().to_be_bytes());
+    low.copy_from_slice(&(random() | 1).to_be_bytes());
+    (trace, (random() | 1).to_be_bytes())
 }
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input changes every bit of the output.

@@ -36,12 +36,16 @@ fn rows() -> String {
     std::iter::once(head.to_owned()).chain(rows).collect()
 }
 
-/// Client and broker stand for their attributes.
+/// Client, broker and process stand for their attributes.
 fn told_apart_by(row: &Descriptor) -> String {
+    let is_of_a_process = row.attributes.contains(&Attribute::ProcessRole);
     let words = row.attributes.iter().filter_map(|attribute| match attribute {
         Attribute::ClientId => Some("client".to_owned()),
         Attribute::ServerAddress => Some("broker".to_owned()),
-        Attribute::PeerAddress | Attribute::Cluster | Attribute::ServerPort | Attribute::BrokerId => None,
+        Attribute::ProcessRole => Some("process".to_owned()),
+        Attribute::Cluster | Attribute::BrokerId => None,
+        Attribute::PeerAddress | Attribute::ServerPort if !is_of_a_process => None,
+        Attribute::ProcessName | Attribute::ContainerId | Attribute::PodUid | Attribute::PodName => None,
         other => Some(format!("`{}`", other.name())),
     });
     words.collect::<Vec<_>>().join(", ")

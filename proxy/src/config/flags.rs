@@ -1,11 +1,11 @@
 //! The settings as typed: one structure for flags, environment and file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
 use serde::Deserialize;
 
-use super::ConfigError;
+use kafkascope_service::settings::Value;
 
 /// Transparent Kafka proxy that measures what clients do.
 ///
@@ -108,97 +108,9 @@ Exit status: 0 after a drain, 143 when a second signal cut it short, 64 for a wr
 cannot be bound.
 RUST_LOG sets what is logged to standard error, e.g. RUST_LOG=debug.";
 
-impl Flags {
-    /// `self`, and what it lacks from `other`.
-    pub(super) fn or(self, other: Self) -> Self {
-        Self {
-            route: self.route.or(other.route),
-            admin: self.admin.or(other.admin),
-            observe: self.observe.or(other.observe),
-            workers: self.workers.or(other.workers),
-            max_connections: self.max_connections.or(other.max_connections),
-            connect_timeout: self.connect_timeout.or(other.connect_timeout),
-            drain_timeout: self.drain_timeout.or(other.drain_timeout),
-            otlp_endpoint: self.otlp_endpoint.or(other.otlp_endpoint),
-            otlp_protocol: self.otlp_protocol.or(other.otlp_protocol),
-            export_interval: self.export_interval.or(other.export_interval),
-            trace_sample_ratio: self.trace_sample_ratio.or(other.trace_sample_ratio),
-            client_key: self.client_key.or(other.client_key),
-            max_clients: self.max_clients.or(other.max_clients),
-            max_topics: self.max_topics.or(other.max_topics),
-            max_series: self.max_series.or(other.max_series),
-            expiry: self.expiry.or(other.expiry),
-            config: self.config.or(other.config),
-        }
-    }
-
-    /// Remembers the file that the values came from, for messages.
-    pub(super) fn came_from(&mut self, file: &Path) {
-        let single = [
-            &mut self.admin,
-            &mut self.observe,
-            &mut self.workers,
-            &mut self.max_connections,
-            &mut self.connect_timeout,
-            &mut self.drain_timeout,
-            &mut self.otlp_endpoint,
-            &mut self.otlp_protocol,
-            &mut self.export_interval,
-            &mut self.trace_sample_ratio,
-            &mut self.client_key,
-            &mut self.max_clients,
-            &mut self.max_topics,
-            &mut self.max_series,
-            &mut self.expiry,
-        ];
-        for value in single.into_iter().flatten().chain(self.route.iter_mut().flatten()) {
-            value.file = Some(file.to_owned());
-        }
-    }
-}
-
-/// A value as typed.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(from = "Scalar")]
-pub(super) struct Value {
-    text: String,
-    /// Where it stands, unless in a flag or the environment.
-    file: Option<PathBuf>,
-}
-
-impl Value {
-    pub(super) fn check<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, ConfigError> {
-        parse(&self.text).map_err(|problem| {
-            let key = match &self.file {
-                Some(file) => format!("{}: {key}", file.display()),
-                None => format!("--{key} (KAFKASCOPE_{})", key.replace('-', "_").to_uppercase()),
-            };
-            ConfigError::Invalid { key, value: self.text.clone(), problem }
-        })
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self { text, file: None }
-    }
-}
-
-/// A TOML file may say `workers = 2` or `workers = "2"`.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Whole(i64),
-    Real(f64),
-}
-
-impl From<Scalar> for Value {
-    fn from(scalar: Scalar) -> Self {
-        Self::from(match scalar {
-            Scalar::Text(text) => text,
-            Scalar::Whole(number) => number.to_string(),
-            Scalar::Real(number) => number.to_string(),
-        })
-    }
-}
+kafkascope_service::as_typed!(Flags:
+    one admin observe workers max_connections connect_timeout drain_timeout otlp_endpoint otlp_protocol export_interval
+        trace_sample_ratio client_key max_clients max_topics max_series expiry,
+    many route,
+    flag config
+);

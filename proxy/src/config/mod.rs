@@ -3,21 +3,19 @@
 //! Nothing is bound or connected before everything has been checked. A mistake is reported as one sentence that names
 //! the key, the value, and what would be right.
 
-mod address;
-mod duration;
 mod flags;
 mod route;
 mod telemetry;
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
+use kafkascope_service::settings::{self, Check, count, duration, export};
+pub use kafkascope_service::settings::{Host, ListenAddress, SettingsError as ConfigError, UpstreamAddress};
 
-pub use address::{Host, ListenAddress, UpstreamAddress};
-use flags::{Flags, Value};
+use flags::Flags;
 pub use route::{Observe, Route};
 
 /// A checked configuration.
@@ -43,49 +41,6 @@ pub struct Config {
     pub resource: kafkascope_telemetry::Resource,
 }
 
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// Wrong flags, or `--help` or `--version`.
-    #[error(transparent)]
-    Usage(#[from] clap::Error),
-    /// The file is not there or not readable.
-    #[error("--config: {}: {source}", path.display())]
-    Unreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is not TOML, or has a key that does not exist.
-    #[error("{}: {message}", path.display())]
-    Malformed {
-        /// Which file.
-        path: PathBuf,
-        /// What and where.
-        message: String,
-    },
-    /// A value is wrong.
-    #[error("{key}: {value:?} {problem}")]
-    Invalid {
-        /// The flag, or the key and its file.
-        key: String,
-        /// As typed.
-        value: String,
-        /// What is wrong with it, and what would be right.
-        problem: String,
-    },
-    /// `OTEL_RESOURCE_ATTRIBUTES` is wrong.
-    #[error(transparent)]
-    Resource(#[from] kafkascope_telemetry::InvalidResource),
-    /// A flag or variable of the export is wrong.
-    #[error(transparent)]
-    Export(#[from] kafkascope_telemetry::otlp::SettingsError),
-    /// There is nothing to do.
-    #[error("--route: at least one is needed, e.g. --route 127.0.0.1:19092=127.0.0.1:9092")]
-    NoRoute,
-}
-
 impl Config {
     /// From the command line (`arguments` begins with the program's name), the environment and the file they name.
     ///
@@ -94,20 +49,15 @@ impl Config {
     pub fn load(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, ConfigError> {
         let flags = Flags::try_parse_from(arguments)?;
         let file = match &flags.config {
-            Some(path) => read(path)?,
+            Some(path) => {
+                let mut file: Flags = settings::read(path)?;
+                file.came_from(path);
+                file
+            }
             None => Flags::default(),
         };
         check(flags, file)
     }
-}
-
-fn read(path: &Path) -> Result<Flags, ConfigError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    let mut file: Flags = toml::from_str(&text)
-        .map_err(|error| ConfigError::Malformed { path: path.to_owned(), message: error.to_string() })?;
-    file.came_from(path);
-    Ok(file)
 }
 
 fn check(flags: Flags, file: Flags) -> Result<Config, ConfigError> {
@@ -123,9 +73,9 @@ fn check(flags: Flags, file: Flags) -> Result<Config, ConfigError> {
         routes.push(route);
     }
     if routes.is_empty() {
-        return Err(ConfigError::NoRoute);
+        return Err(ConfigError::Missing(NO_ROUTE));
     }
-    let otlp = telemetry::export(&typed)?;
+    let otlp = export(&typed.otlp_endpoint, &typed.otlp_protocol, &typed.export_interval)?;
     Ok(Config {
         routes,
         telemetry: telemetry::check(&typed, otlp.as_ref())?,
@@ -139,6 +89,8 @@ fn check(flags: Flags, file: Flags) -> Result<Config, ConfigError> {
     })
 }
 
+const NO_ROUTE: &str = "--route: at least one is needed, e.g. --route 127.0.0.1:19092=127.0.0.1:9092";
+
 /// Kafka clients give up a connection attempt after 10 s (`socket.connection.setup.timeout.ms`).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -147,21 +99,6 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn processors() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
-}
-
-fn count(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse().map_err(|_less_clear| "is not a whole number from 1".to_owned())
-}
-
-/// Checks a value that may be absent.
-trait Check {
-    fn check<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError>;
-}
-
-impl Check for Option<Value> {
-    fn check<T>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, ConfigError> {
-        self.as_ref().map(|value| value.check(key, parse)).transpose()
-    }
 }
 
 #[cfg(test)]

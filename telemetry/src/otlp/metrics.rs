@@ -129,7 +129,10 @@ impl Writer<'_> {
             })
         };
         match value {
-            Value::Counter(total) if descriptor.unit == Unit::Seconds => {
+            Value::Counter(total) if per_unit != 1.0 => {
+                number(number_data_point::Value::AsDouble(*total as f64 / per_unit))
+            }
+            Value::UpDown(total) | Value::Gauge(total) if per_unit != 1.0 => {
                 number(number_data_point::Value::AsDouble(*total as f64 / per_unit))
             }
             Value::Counter(total) => number(number_data_point::Value::AsInt(i64::try_from(*total).unwrap_or(i64::MAX))),
@@ -258,7 +261,7 @@ fn attributes(series: &Series) -> Vec<opentelemetry_proto::tonic::common::v1::Ke
 fn zero_threshold(descriptor: &Descriptor) -> f64 {
     match descriptor.unit {
         Unit::Seconds => f64::from(ZERO_EXPONENT).exp2(),
-        Unit::Bytes | Unit::Things(_) => 0.0,
+        _ => 0.0,
     }
 }
 

@@ -1,15 +1,18 @@
 //! Spans as OTLP.
 
+use std::hash::{BuildHasher, RandomState};
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as ProtoSpan, Status};
 
-use super::{integer, resource, scope, text};
+use super::{integer, resource, scalar, scope, text};
 use crate::attribute::Attribute;
+use crate::community_id::community_id;
 use crate::labels;
 use crate::resource::Resource;
-use crate::span::{Operation, Span};
+use crate::span::{Event, ExchangeSpan, Operation, Span, ids};
 
 /// A request with all of `spans`.
 pub(super) fn request(spans: &[Span], who: &Resource) -> ExportTraceServiceRequest {
@@ -20,8 +23,32 @@ pub(super) fn request(spans: &[Span], who: &Resource) -> ExportTraceServiceReque
     ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
 }
 
-/// Always of kind CLIENT: the spans of the client itself, if it makes any, are those of producer and consumer.
 fn encoded(span: &Span) -> ProtoSpan {
+    match span {
+        Span::Exchange(span) => exchange(span),
+        Span::Event(event) => self::event(event),
+    }
+}
+
+/// Of kind INTERNAL: nobody asked for it.
+fn event(event: &Event) -> ProtoSpan {
+    // The standard library's only source of randomness: its keys are new for each state.
+    let (trace, id) = ids(|| RandomState::new().hash_one(0));
+    let attributes = event.attributes.iter().map(|(key, value)| scalar(key.name(), value.scalar()));
+    ProtoSpan {
+        trace_id: trace.to_vec(),
+        span_id: id.to_vec(),
+        name: event.name.clone(),
+        kind: SpanKind::Internal as i32,
+        start_time_unix_nano: event.start.0,
+        end_time_unix_nano: event.end.0,
+        attributes: attributes.chain([text("kafkascope.vantage", "host")]).collect(),
+        ..Default::default()
+    }
+}
+
+/// Always of kind CLIENT: the spans of the client itself, if it makes any, are those of producer and consumer.
+fn exchange(span: &ExchangeSpan) -> ProtoSpan {
     let topic = span.topic.label_now();
     let api = match span.operation {
         Operation::Send => "Produce",
@@ -47,6 +74,13 @@ fn encoded(span: &Span) -> ProtoSpan {
         }
         if let Some(software) = client.software() {
             attributes.push(text("kafkascope.client.software", &software));
+        }
+    }
+    if let Some(legs) = &span.legs {
+        let [client, _] = legs.client;
+        attributes.push(integer(Attribute::PeerPort.name(), client.port().into()));
+        for (leg, [one, other]) in [("client", legs.client), ("broker", legs.broker)] {
+            attributes.push(text(&format!("kafkascope.{leg}.community_id"), &community_id(one, other)));
         }
     }
     if let Some(id) = span.broker.id() {

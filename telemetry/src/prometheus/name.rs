@@ -1,13 +1,13 @@
 //! OTLP names to Prometheus names, by the rules of `prometheus/otlptranslator` v1.0.0 (`metric_namer.go`, `label_namer.go`,
 //! `unit_namer.go`) with suffixes and without UTF-8 names, as far as our table needs them.
 
-use crate::metric::{Descriptor, Kind};
+use crate::metric::{Descriptor, Kind, Unit};
 
 /// The name of a metric: its words, its unit, and `total` if it only grows, each once.
 pub(super) fn metric(descriptor: &Descriptor) -> String {
     let mut words: Vec<&str> = descriptor.name.split(|c: char| !c.is_ascii_alphanumeric() && c != ':').collect();
     words.retain(|word| !word.is_empty());
-    if let Some(unit) = unit(descriptor.unit.ucum()).filter(|unit| !words.contains(unit)) {
+    if let Some(unit) = unit(descriptor).filter(|unit| !words.contains(unit)) {
         words.push(unit);
     }
     if descriptor.kind == Kind::Counter {
@@ -17,12 +17,14 @@ pub(super) fn metric(descriptor: &Descriptor) -> String {
     words.join("_")
 }
 
-/// The word for a UCUM unit; none for an annotation.
-fn unit(ucum: &str) -> Option<&str> {
-    match ucum {
-        "s" => Some("seconds"),
-        "By" => Some("bytes"),
-        _ => None,
+/// The word for a unit; none for an annotation.
+fn unit(descriptor: &Descriptor) -> Option<&'static str> {
+    match descriptor.unit {
+        Unit::Seconds => Some("seconds"),
+        Unit::Millis => Some("milliseconds"),
+        Unit::Bytes => Some("bytes"),
+        Unit::Ratio => (descriptor.kind == Kind::Gauge).then_some("ratio"),
+        Unit::Things(_) => None,
     }
 }
 
@@ -57,6 +59,10 @@ mod tests {
             (Metric::Connections, "kafkascope_connections"),
             (Metric::LostSync, "kafkascope_lost_sync_total"),
             (Metric::SelfTapTime, "kafkascope_self_tap_time_seconds_total"),
+            (Metric::GcElapsed, "jvm_gc_collections_elapsed_milliseconds_total"),
+            (Metric::PageCacheHitRatio, "kafkascope_page_cache_hit_ratio"),
+            (Metric::FilesystemUtilization, "system_filesystem_utilization_ratio"),
+            (Metric::ProcessUp, "kafkascope_process_up"),
         ] {
             assert_eq!(metric(ours.descriptor()), theirs);
         }

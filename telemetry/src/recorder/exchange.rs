@@ -8,7 +8,7 @@ use super::{Recorder, acks_index, leave};
 use crate::dictionary::Topic;
 use crate::labels::{Api, Labels};
 use crate::shard::{Shard, Slot};
-use crate::span::{Operation, Span};
+use crate::span::{ExchangeSpan, Operation};
 
 /// Errors and waits of an API that a connection remembers.
 const DURATIONS: usize = 32;
@@ -148,10 +148,16 @@ impl Recorder {
     }
 
     /// A span of an exchange, as far as it does not depend on the topic.
-    pub(super) fn span(&self, shard: &mut Shard, exchange: &Exchange, operation: Operation, topic: Arc<Topic>) -> Span {
+    pub(super) fn span(
+        &self,
+        shard: &mut Shard,
+        exchange: &Exchange,
+        operation: Operation,
+        topic: Arc<Topic>,
+    ) -> ExchangeSpan {
         let times = &exchange.times;
         let (trace, id) = shard.spans.ids();
-        Span {
+        ExchangeSpan {
             trace,
             id,
             operation,
@@ -159,6 +165,7 @@ impl Recorder {
             end: times.response_written.max(times.request_written).max(times.request_last),
             client: self.client.clone(),
             broker: self.broker.clone(),
+            legs: self.legs.clone(),
             topic,
             partition: None,
             version: exchange.version,

@@ -6,7 +6,7 @@ use kafkascope_protocol::{
 
 use super::Recorder;
 use crate::shard::Shard;
-use crate::span::{Operation, Span};
+use crate::span::{ExchangeSpan, Operation};
 
 /// What the response that is being read holds of a topic. Responses follow one another, so there is only one at a time.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ impl Recorder {
             if let Some(topic) = self.topic(fetched.topic).filter(|_| wanted) {
                 let span = self.span(shard, exchange, Operation::Poll, topic.clone());
                 let &Fetched { partition, bytes, messages, error, .. } = fetched;
-                shard.spans.push(Span { partition, messages, bytes, error, ..span });
+                shard.spans.push(ExchangeSpan { partition, messages, bytes, error, ..span });
             }
         }
     }

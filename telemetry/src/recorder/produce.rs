@@ -11,7 +11,7 @@ use kafkascope_protocol::{
 use super::Recorder;
 use crate::labels::Labels;
 use crate::shard::{Shard, Slot};
-use crate::span::{Operation, Span};
+use crate::span::{ExchangeSpan, Operation};
 
 /// Longer fill times come from record timestamps that the producer sets itself.
 const LONGEST_FILL_MS: i64 = 3_600_000;
@@ -323,7 +323,7 @@ impl Recorder {
                 let partition = (parts.len() == 1).then_some(first.partition);
                 let messages = parts.iter().map(|held| held.records).sum();
                 let bytes = parts.iter().map(|held| held.bytes).sum();
-                shard.spans.push(Span { partition, messages, bytes, error, ..span });
+                shard.spans.push(ExchangeSpan { partition, messages, bytes, error, ..span });
             }
         }
     }

@@ -9,10 +9,11 @@ use crate::workspace;
 
 /// Which of our packages each of them may use, tests included. A member that is not named here is an error, so that
 /// a new one gets its place on purpose.
-const ALLOWED: [(&str, &[&str]); 6] = [
+const ALLOWED: [(&str, &[&str]); 7] = [
     ("kafkascope-protocol", &[]),
     ("kafkascope-telemetry", &["kafkascope-protocol"]),
-    ("kafkascope-proxy", &["kafkascope-protocol", "kafkascope-telemetry"]),
+    ("kafkascope-service", &["kafkascope-protocol", "kafkascope-telemetry"]),
+    ("kafkascope-proxy", &["kafkascope-protocol", "kafkascope-telemetry", "kafkascope-service"]),
     ("kafkascope-tests", &["kafkascope-protocol", "kafkascope-telemetry", "kafkascope-proxy"]),
     ("kafkascope-bench", &["kafkascope-protocol", "kafkascope-telemetry"]),
     ("xtask", &[]),

@@ -5,7 +5,11 @@ use std::time::Duration;
 /// More than a day is a mistake, and would overflow the timers' arithmetic at some point.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+/// From text.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
         .map_err(|error| format!("is not a duration such as 500ms, 10s or 1m ({error})"))?;
     match duration {

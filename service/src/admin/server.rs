@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::rate_limit::RateLimit;
+use crate::RateLimit;
 
 /// Connections at a time. More wait until one ends.
 const CONNECTIONS: usize = 64;

@@ -1,5 +1,4 @@
-//! The admin thread: health, readiness, metrics and clients over HTTP, the exporter, and the pulse that keeps totals
-//! up to date.
+//! The admin thread: health, readiness and metrics over HTTP, the exporter, and the pulse that keeps totals up to date.
 
 mod server;
 
@@ -11,22 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header::CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use kafkascope_telemetry::otlp::Exporter;
-use kafkascope_telemetry::{clients, prometheus};
+use kafkascope_telemetry::otlp::{Exporter, Source};
+use kafkascope_telemetry::{Registry, prometheus};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::info;
-
-use crate::rounds::Rounds;
-
-/// Rates are sampled so often; also the age of what `/api/clients` shows.
-const PULSE: Duration = Duration::from_secs(1);
 
 /// Scrapes at a time: each holds a copy of all totals while it is read.
 const SCRAPES: usize = 4;
@@ -34,30 +28,47 @@ const SCRAPES: usize = 4;
 /// How long a scrape waits for its turn.
 const SCRAPE_WAIT: Duration = Duration::from_secs(5);
 
-/// Whether clients should be sent here.
+/// Whether the program is ready for what it is there for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Readiness(Arc<AtomicBool>);
+pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    pub(crate) fn set(&self, ready: bool) {
+    /// Says it.
+    pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Release);
     }
 }
 
 /// The admin thread.
 #[derive(Debug)]
-pub(crate) struct Admin {
+pub struct Admin {
     /// Asks it to end, and says how long the last flush may take.
-    pub(crate) stop: oneshot::Sender<Duration>,
+    pub stop: oneshot::Sender<Duration>,
     /// Completes when it has ended.
-    pub(crate) ended: oneshot::Receiver<()>,
+    pub ended: oneshot::Receiver<()>,
 }
 
-/// Starts it: a thread of its own, so that no worker ever waits for a scrape.
-pub(crate) fn start(
+/// Totals that can be brought up to date, and where they are kept.
+#[derive(Debug, Clone)]
+pub struct Totals<S> {
+    /// Where they are kept.
+    pub registry: Arc<Registry>,
+    /// Where they come from.
+    pub source: S,
+    /// They are brought up to date so often, also when nobody asks.
+    pub pulse: Duration,
+}
+
+/// Starts it: a thread of its own, so that nobody who works for clients ever waits for a scrape. `routes` are served
+/// beside those that every program has.
+///
+/// # Errors
+/// The system grants no thread or reactor.
+pub fn start<S: Source + Clone + 'static>(
     listener: Option<TcpListener>,
     readiness: Readiness,
-    rounds: Rounds,
+    totals: Totals<S>,
+    routes: Router,
     exporter: Option<Exporter>,
 ) -> io::Result<Admin> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?;
@@ -73,15 +84,15 @@ pub(crate) fn start(
     let (end, ended) = oneshot::channel();
     Builder::new().name("admin".to_owned()).spawn(move || {
         runtime.block_on(async {
-            tokio::spawn(pulse(rounds.clone()));
+            tokio::spawn(pulse(totals.clone()));
             if let Some(listener) = listener {
-                tokio::spawn(server::serve(listener, routes(readiness, rounds.clone())));
+                tokio::spawn(server::serve(listener, routes.merge(own_routes(readiness, totals.clone()))));
             }
             // Gone without a word: the process was told twice to stop.
             let stopped = async { stopped.await.unwrap_or_default() };
             match exporter {
                 // It says itself what was lost.
-                Some(exporter) => _ = exporter.run(rounds, stopped).await,
+                Some(exporter) => _ = exporter.run(totals.source, stopped).await,
                 None => _ = stopped.await,
             }
         });
@@ -93,22 +104,22 @@ pub(crate) fn start(
     Ok(Admin { stop, ended })
 }
 
-async fn pulse(rounds: Rounds) -> Infallible {
-    let mut ticks = interval(PULSE);
+async fn pulse<S: Source>(totals: Totals<S>) -> Infallible {
+    let mut ticks = interval(totals.pulse);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        rounds.collect_and_settle().await;
+        let now = totals.source.collect().await;
+        totals.registry.settle(now);
     }
 }
 
-fn routes(readiness: Readiness, rounds: Rounds) -> Router {
+fn own_routes<S: Source + Clone + 'static>(readiness: Readiness, totals: Totals<S>) -> Router {
     let scrapes = Arc::new(Semaphore::new(SCRAPES));
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready).with_state(readiness))
-        .route("/metrics", get(metrics).with_state((rounds.clone(), scrapes)))
-        .route("/api/clients", get(client_rows).with_state(rounds))
+        .route("/metrics", get(metrics::<S>).with_state((totals, scrapes)))
 }
 
 async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
@@ -119,19 +130,14 @@ async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str)
     }
 }
 
-async fn metrics(State((rounds, scrapes)): State<(Rounds, Arc<Semaphore>)>) -> Response {
+async fn metrics<S: Source>(State((totals, scrapes)): State<(Totals<S>, Arc<Semaphore>)>) -> Response {
     let Ok(Ok(turn)) = timeout(SCRAPE_WAIT, scrapes.acquire_owned()).await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at a time\n").into_response();
     };
-    let now = rounds.collect().await;
-    let text = prometheus::chunks(rounds.registry.snapshot(now)).map(move |chunk| {
+    let now = totals.source.collect().await;
+    let text = prometheus::chunks(totals.registry.snapshot(now)).map(move |chunk| {
         let _until_the_end = &turn;
         Ok::<_, Infallible>(chunk)
     });
     ([(CONTENT_TYPE, prometheus::CONTENT_TYPE)], Body::from_stream(tokio_stream::iter(text))).into_response()
-}
-
-async fn client_rows(State(rounds): State<Rounds>) -> impl IntoResponse {
-    let now = rounds.collect().await;
-    Json(clients::view(&rounds.registry, now))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Lets one event in ten seconds through and counts the others.
 #[derive(Debug, Default)]
-pub(crate) struct RateLimit {
+pub struct RateLimit {
     last: Cell<Option<Instant>>,
     suppressed: Cell<u64>,
 }
@@ -14,7 +14,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 impl RateLimit {
     /// Whether this event may be logged; then, how many were not since the last one that was.
-    pub(crate) fn pass(&self) -> Option<u64> {
+    pub fn pass(&self) -> Option<u64> {
         let now = Instant::now();
         if self.last.get().is_some_and(|last| now.duration_since(last) < PERIOD) {
             self.suppressed.set(self.suppressed.get().saturating_add(1));

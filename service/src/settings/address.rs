@@ -27,7 +27,11 @@ pub enum Host {
 }
 
 impl ListenAddress {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// From text.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
         Endpoint::parse(text).map(Self)
     }
 
@@ -45,7 +49,11 @@ impl ListenAddress {
 }
 
 impl UpstreamAddress {
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    /// From text.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
         match Endpoint::parse(text)? {
             Endpoint { port: 0, .. } => Err("has port 0, to which nothing connects".to_owned()),
             endpoint => Ok(Self(endpoint)),
