@@ -1,6 +1,7 @@
 //! `cargo xtask lint`: everything that can be said about the code without running it.
 
 mod architecture;
+mod deploy;
 mod no_std;
 
 use std::process::{Command, ExitCode};
@@ -10,7 +11,7 @@ use anyhow::Result;
 use crate::setup::{self, Group};
 use crate::{step, workspace};
 
-/// Check form: format, clippy, docs, the direction of dependencies, `no_std`, licences.
+/// Check form: format, clippy, docs, the direction of dependencies, `no_std`, licences, files for deployment.
 ///
 /// All checks run, even after one has failed. Each failure names what to change. In a checkout that passes, nothing is
 /// modified; `cargo fmt` repairs the format, `cargo clippy --fix` much of the rest.
@@ -26,7 +27,7 @@ enum Verdict {
 
 type Check = (&'static str, fn() -> Result<Verdict>);
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 12] = [
     ("format", format),
     ("every member inherits the lints", || architecture::lints_are_inherited().map(ok)),
     ("dependencies point one way", || architecture::dependencies_point_one_way().map(ok)),
@@ -36,6 +37,9 @@ const CHECKS: [Check; 9] = [
     ("docs", docs),
     ("licences and sources of dependencies", licences),
     ("advisories against dependencies", advisories),
+    ("Kubernetes manifests", deploy::manifests),
+    ("systemd units", deploy::units),
+    ("the collector's configuration", deploy::collector),
 ];
 
 fn ok((): ()) -> Verdict {
@@ -44,7 +48,7 @@ fn ok((): ()) -> Verdict {
 
 /// Runs the command.
 pub(crate) fn run(_args: &Args) -> Result<ExitCode> {
-    setup::provide(&[Group::Lint])?;
+    setup::provide(&[Group::Lint, Group::Collector])?;
     let (mut failed, mut not_checked) = (Vec::new(), Vec::new());
     for (name, check) in CHECKS {
         match check() {

@@ -5,6 +5,7 @@
 mod bench;
 mod demo;
 mod fuzz;
+mod kernels;
 mod lint;
 mod setup;
 mod step;
@@ -35,6 +36,7 @@ enum Command {
     Fuzz(fuzz::Args),
     Truth(truth::Args),
     Bench(bench::Args),
+    Kernels(kernels::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Truth(args) => truth::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Kernels(args) => kernels::run(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -4,6 +4,8 @@
 //! was made from in a stamp beside it, so a second run does nothing, and a changed recipe makes the item again.
 
 mod archives;
+mod bpf;
+pub(crate) mod kernels;
 mod programs;
 mod system;
 
@@ -14,17 +16,17 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-pub(crate) use programs::cargo_deny;
+pub(crate) use programs::{cargo_deny, kubernetes_validate};
 
 use crate::{step, workspace};
 
 /// The versions of Apache Kafka that everything is tested with. Their poms are in `tests/kafka`.
 const KAFKA_VERSIONS: [&str; 2] = ["4.3.1", "3.9.2"];
 
-/// Get what the tests need: Kafka's jars, an OpenTelemetry collector, foreign clients.
+/// Get what the tests need: Kafka's jars, an OpenTelemetry collector, foreign clients, tools for kernel programs.
 ///
 /// May be run at any time; what is there already is left alone. Jars come by Maven, the collector and a Go client are
-/// built from Go modules, system packages come by apt-get if you are root on Debian or Ubuntu. It needs about 600 MB in
+/// built from Go modules, system packages come by apt-get if you are root on Debian or Ubuntu. It needs about 1 GB in
 /// `target/testbed` (or in the folder that $KAFKASCOPE_CACHE names) and, the first time, five minutes. A tool that
 /// is missing is named with the way to get it and with what is left out without it.
 #[derive(Debug, clap::Args)]
@@ -46,16 +48,29 @@ pub(crate) enum Group {
     Collector,
     /// Client programs in other languages: franz-go, kcat
     Clients,
-    /// The checker of licences and sources of dependencies: cargo-deny
+    /// Checkers of licences and sources of dependencies, of Kubernetes manifests, of systemd units
     Lint,
     /// What the benchmark compares with and measures by: HAProxy, iproute2, Valgrind
     Bench,
+    /// What compiles the kernel programs of the probe: sources of core, bpf-linker
+    Bpf,
+    /// What the probe is tried on: kernels, and a virtual machine for them
+    Vm,
 }
 
 impl Group {
     fn all() -> Vec<Self> {
-        let every =
-            [Self::System, Self::Kafka, Self::Archives, Self::Collector, Self::Clients, Self::Lint, Self::Bench];
+        let every = [
+            Self::System,
+            Self::Kafka,
+            Self::Archives,
+            Self::Collector,
+            Self::Clients,
+            Self::Lint,
+            Self::Bench,
+            Self::Bpf,
+            Self::Vm,
+        ];
         every.into_iter().filter(|&group| !(group == Self::Archives && workspace::is_ci())).collect()
     }
 }
@@ -95,8 +110,14 @@ pub(crate) fn provide(groups: &[Group]) -> Result<Vec<Absent>> {
             Group::Archives => archives::make(&mut absent)?,
             Group::Collector => programs::collector(&mut absent)?,
             Group::Clients => programs::clients(&mut absent)?,
-            Group::Lint => programs::build_cargo_deny(&mut absent)?,
+            Group::Lint => {
+                system::lint_tools(&mut absent)?;
+                programs::build_cargo_deny(&mut absent)?;
+                programs::fetch_kubernetes_validate(&mut absent)?;
+            }
             Group::Bench => system::bench_tools(&mut absent)?,
+            Group::Bpf => bpf::tools(&mut absent)?,
+            Group::Vm => kernels::provide(&mut absent)?,
         }
     }
     for Absent { what, remedy, consequence } in &absent {

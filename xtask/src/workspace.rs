@@ -1,6 +1,7 @@
 //! Where things are: the workspace, and the testbed folder that `cargo xtask setup` fills.
 
 use std::env;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,6 +22,11 @@ pub(crate) fn is_ci() -> bool {
     env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
 }
 
+/// Whether this program runs as root, by the owner of its own folder in /proc.
+pub(crate) fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|folder| folder.uid() == 0)
+}
+
 /// A cargo command in the workspace: the same cargo that runs this program.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -28,7 +34,9 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// The full path of `program`, if the shell would find it.
+/// The full path of `program`, if the shell of an administrator would find it: that of others looks in no `sbin`.
 pub(crate) fn which(program: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+    let path = env::var_os("PATH")?;
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
+    folders.map(|folder| folder.join(program)).find(|path| path.is_file())
 }

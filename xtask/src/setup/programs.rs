@@ -15,6 +15,9 @@ const COLLECTOR_BUILDER: &str = "go.opentelemetry.io/collector/cmd/builder@v0.16
 /// The checker of licences and sources.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 
+/// The checker of Kubernetes manifests.
+const KUBERNETES_VALIDATE: &str = "kubernetes-validate==1.37.0";
+
 /// The jars of each Kafka version: `kafka/VERSION/libs`.
 pub(super) fn kafka(absent: &mut Vec<Absent>) -> Result<()> {
     if which("mvn").is_none() || which("java").is_none() {
@@ -85,6 +88,33 @@ pub(super) fn build_cargo_deny(absent: &mut Vec<Absent>) -> Result<()> {
             what: "cargo-deny".to_owned(),
             remedy: format!("cargo install --locked {CARGO_DENY}"),
             consequence: "licences and sources of dependencies are not checked",
+        });
+    }
+    Ok(())
+}
+
+/// Where the checker of Kubernetes manifests is once it has been fetched: a folder of Python modules.
+pub(crate) fn kubernetes_validate() -> PathBuf {
+    workspace::testbed().join("kubernetes-validate")
+}
+
+/// The checker of Kubernetes manifests, which brings Kubernetes' own schemas along.
+pub(super) fn fetch_kubernetes_validate(absent: &mut Vec<Absent>) -> Result<()> {
+    let folder = kubernetes_validate();
+    let install = || {
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--target"]);
+        pip.arg(&folder).arg(KUBERNETES_VALIDATE);
+        step::quietly("Fetching a checker of Kubernetes manifests, 5 MB", &mut pip)
+    };
+    if once(&folder, KUBERNETES_VALIDATE, install).is_err() {
+        absent.push(Absent {
+            what: "kubernetes-validate".to_owned(),
+            remedy: format!("It comes by python3 -m pip install {KUBERNETES_VALIDATE}"),
+            consequence: "the Kubernetes manifests are not checked",
         });
     }
     Ok(())

@@ -9,10 +9,10 @@ use super::{Absent, step};
 use crate::workspace::which;
 
 /// A program that must be there.
-struct Tool {
-    program: &'static str,
-    package: &'static str,
-    consequence: &'static str,
+pub(super) struct Tool {
+    pub(super) program: &'static str,
+    pub(super) package: &'static str,
+    pub(super) consequence: &'static str,
 }
 
 /// What building and testing need.
@@ -45,12 +45,24 @@ pub(super) fn bench_tools(absent: &mut Vec<Absent>) -> Result<()> {
     )
 }
 
+/// What lint needs besides cargo.
+pub(super) fn lint_tools(absent: &mut Vec<Absent>) -> Result<()> {
+    let tool = |program, package, consequence| Tool { program, package, consequence };
+    ensure(
+        &[
+            tool("pip3", "python3-pip", "the Kubernetes manifests are not checked"),
+            tool("systemd-analyze", "systemd", "the systemd units are not checked"),
+        ],
+        absent,
+    )
+}
+
 /// kcat, a client on an old librdkafka.
 pub(super) fn kcat(absent: &mut Vec<Absent>) -> Result<()> {
     ensure(&[Tool { program: "kcat", package: "kcat", consequence: "the test with kcat is ignored" }], absent)
 }
 
-fn ensure(tools: &[Tool], absent: &mut Vec<Absent>) -> Result<()> {
+pub(super) fn ensure(tools: &[Tool], absent: &mut Vec<Absent>) -> Result<()> {
     let missing = || tools.iter().filter(|tool| !is_there(tool.program));
     let packages: Vec<_> = missing().map(|tool| tool.package).collect();
     if packages.is_empty() {

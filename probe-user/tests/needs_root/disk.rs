@@ -1,0 +1,125 @@
+//! Requests to disks, against /proc/diskstats.
+
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kafkascope_probe::kernel::{Event, Kernel, device};
+use kafkascope_probe_ebpf::{DiskKey, Histogram, disk};
+
+use crate::stage::{self, DiskFile, Plain, diskstats};
+
+/// Columns of /proc/diskstats, Documentation/admin-guide/iostats.rst.
+const COLUMNS: [(u32, usize); 3] = [(disk::READ, 0), (disk::WRITE, 4), (disk::FLUSH, FLUSHES)];
+const FLUSHES: usize = 15;
+const READ_MS: usize = 3;
+
+pub(crate) fn trials() -> Vec<Plain> {
+    vec![
+        ("disk::as_many_requests_as_diskstats_has", requests),
+        ("disk::queue_and_service_are_what_diskstats_has_as_time", times),
+        ("disk::slow_requests_are_events", events),
+    ]
+}
+
+fn load(file: &DiskFile) -> Result<()> {
+    for _ in 0..20 {
+        file.drop_cached()?;
+        file.touch()?;
+        file.file.write_all_at(&[7; 8192], 0)?;
+        file.file.sync_all()?;
+    }
+    Ok(())
+}
+
+fn requests() -> Result<()> {
+    let kernel = stage::kernel(&["disk"])?;
+    let file = DiskFile::new("disk", 64)?;
+    let dev = whole_disk(file.dev()?)?;
+    // Others use the disk as well: what lies within both readings of diskstats is at most what lies within the
+    // programs' readings around them, and the other way round.
+    let first = counts(&kernel, dev);
+    let outer = diskstats(dev)?;
+    let second = counts(&kernel, dev);
+    load(&file)?;
+    let third = counts(&kernel, dev);
+    let inner = diskstats(dev)?;
+    let fourth = counts(&kernel, dev);
+    for (operation, column) in COLUMNS {
+        let grown = |from: &Counts, to: &Counts| to[operation as usize].count() - from[operation as usize].count();
+        let (least, most) = (grown(&second, &third), grown(&first, &fourth));
+        let stats = inner[column] - outer[column];
+        // Writes of nothing, whose only purpose is the flush, some kernels count beside the flush. The disk gets only that.
+        let nothing = if operation == disk::WRITE { inner[FLUSHES] - outer[FLUSHES] } else { 0 };
+        println!("operation {operation}: {least}..={most}, diskstats {stats}, {nothing} of them may be of nothing");
+        // A few are in flight when one of both is read, and completed when the other is.
+        let is_close = least <= stats + 4 && stats.saturating_sub(nothing) <= most + 4;
+        ensure!(is_close, "operation {operation}: {least}..={most}, diskstats {stats}, {nothing} may be of nothing");
+        ensure!(operation != disk::READ || stats >= 1000, "only {stats} reads");
+    }
+    ensure!(kernel.cost().lost.iter().all(|(_, lost)| *lost == 0), "{:?}", kernel.cost().lost);
+    Ok(())
+}
+
+fn times() -> Result<()> {
+    let kernel = stage::kernel(&["disk", "disk_queue"])?;
+    let file = DiskFile::new("disk-times", 64)?;
+    let dev = whole_disk(file.dev()?)?;
+    let sum = |of: &[(DiskKey, Histogram)]| -> (u64, u64) {
+        let reads = of.iter().filter(|(key, _)| device(key.dev) == dev && key.operation == disk::READ);
+        reads.fold((0, 0), |(count, sum), (_, histogram)| (count + histogram.count(), sum + histogram.sum_ns))
+    };
+    let (before, reading) = (diskstats(dev)?, kernel.read());
+    let (queue_before, service_before) = (sum(&reading.disk_queue), sum(&reading.disk_service));
+    load(&file)?;
+    let (after, reading) = (diskstats(dev)?, kernel.read());
+    let (queue, service) = (sum(&reading.disk_queue), sum(&reading.disk_service));
+    let ours = (queue.1 - queue_before.1 + service.1 - service_before.1) as f64 / 1e6;
+    // It adds up whole milliseconds, rounding each request down or up.
+    let theirs = (after[READ_MS] - before[READ_MS]) as f64;
+    let requests = (after[0] - before[0]) as f64;
+    println!("queue and service: {ours:.1} ms, diskstats {theirs} ms for {requests} requests");
+    ensure!((ours - theirs).abs() <= theirs * 0.05 + requests * 0.05 + 5.0, "{ours} ms, diskstats has {theirs} ms");
+    ensure!(queue.0 - queue_before.0 >= 1000, "only {} queued", queue.0 - queue_before.0);
+    Ok(())
+}
+
+fn events() -> Result<()> {
+    let mut kernel = stage::kernel(&["disk"])?;
+    let file = DiskFile::new("disk-slow", 64)?;
+    let dev = whole_disk(file.dev()?)?;
+    kernel.set_thresholds(Duration::from_nanos(1), Duration::ZERO)?;
+    file.drop_cached()?;
+    file.touch()?;
+    let mut events = Vec::new();
+    kernel.drain_events(&mut events);
+    let reads = events.iter().filter(|event| {
+        matches!(event, Event::Disk { dev: of, operation: disk::READ, bytes: 4096, duration_ns, start_ns, .. }
+            if *of == dev && *duration_ns > 0 && *start_ns > 0)
+    });
+    ensure!(reads.count() >= 64, "{events:?}");
+    Ok(())
+}
+
+type Counts = [Histogram; 4];
+
+fn counts(kernel: &Kernel, dev: u64) -> Counts {
+    let mut counts = [Histogram::default(); 4];
+    for (key, histogram) in kernel.read().disk_service {
+        if device(key.dev) == dev {
+            counts[key.operation as usize] = histogram;
+        }
+    }
+    counts
+}
+
+/// The disk that a device is a partition of, or the device.
+fn whole_disk(dev: u64) -> Result<u64> {
+    let folder = format!("/sys/dev/block/{}:{}", rustix::fs::major(dev), rustix::fs::minor(dev));
+    if !std::path::Path::new(&folder).join("partition").exists() {
+        return Ok(dev);
+    }
+    let text = std::fs::read_to_string(format!("{folder}/../dev"))?;
+    let (major, minor) = text.trim().split_once(':').context("no device")?;
+    Ok(rustix::fs::makedev(major.parse()?, minor.parse()?))
+}
