@@ -1,4 +1,5 @@
-//! The demo: a cluster, the proxy before it, a collector, clients with habits, and what the proxy makes of them.
+//! The demo: a cluster, the proxy before it, a collector, clients with habits, and what the proxy makes of them; beside
+//! them the probe, where it may, and what it makes of the host.
 //!
 //! Nothing in it is staged: the figures come from the real proxy program, and at the end they are held against what
 //! the clients counted themselves.
@@ -6,6 +7,7 @@
 mod backend;
 mod check;
 mod clients;
+mod host;
 pub mod relay;
 mod signal;
 mod table;
@@ -31,6 +33,7 @@ use crate::{
 use backend::Backend;
 use check::Line;
 use clients::Fleet;
+use host::Host;
 use signal::Interrupt;
 use view::View;
 
@@ -96,6 +99,7 @@ pub fn run(options: &Options) -> Result<Ended> {
 /// Everything that runs. Whatever happens, its processes end with it.
 #[derive(Debug)]
 struct Stage {
+    host: Host,
     fleet: Fleet,
     proxy: Proxy,
     receiver: Option<Receiver>,
@@ -125,8 +129,9 @@ impl Stage {
             "0.1",
         ]);
         let proxy = view.step("proxy", || Proxy::start(&spec))?;
+        let host = Host::watch(&view, &options.program);
         let fleet = view.step("clients", || Fleet::start(&backend.bootstrap(), backend.prefix()))?;
-        Ok(Self { fleet, proxy, receiver, backend, view })
+        Ok(Self { host, fleet, proxy, receiver, backend, view })
     }
 
     /// Shows what happens until the time is over or a signal comes. An error when something ended by itself.
@@ -141,6 +146,7 @@ impl Stage {
         while !over(at_work) && !interrupt.came(Duration::from_millis(100)) {
             self.backend.must_run()?;
             self.proxy.process().must_run()?;
+            self.host.must_run()?;
             self.fleet.must_run()?;
             if at_work.is_none() {
                 let idle: Vec<_> = self.fleet.records().into_iter().filter(|(_, records)| *records == 0).collect();
@@ -156,23 +162,27 @@ impl Stage {
                 shown = Instant::now();
                 let clients = self.proxy.clients()?;
                 let received = Received::read(self.receiver.as_ref(), &self.proxy.metrics()?);
-                self.view.show(started.elapsed(), &clients, received, &self.hints());
+                self.host.look()?;
+                self.view.show(started.elapsed(), &clients, &self.host, received, &self.hints());
             }
         }
         Ok(())
     }
 
     /// The regular end: the last picture, then both counts, then what the collector has after the proxy's last export.
-    fn finish(self, options: &Options) -> Result<()> {
+    fn finish(mut self, options: &Options) -> Result<()> {
         let rows = self.rows()?;
         let clients = self.proxy.clients()?;
+        self.host.look_back()?;
         self.view.close();
         let lines = self.settle()?;
         let notes = [self.fleet.troubles(), self.backend.notes()].concat();
         let last = self.proxy.metrics()?;
         let hints = self.hints();
-        let Self { fleet, mut proxy, receiver, backend, view } = self;
+        let Self { host, fleet, mut proxy, receiver, backend, view } = self;
+        let (seen, shown) = (host.json()?, view.host(&host));
         view.step("shutting down", || {
+            host.leave()?;
             fleet.end()?;
             proxy.terminate()?;
             proxy.wait(Duration::from_secs(35)).context("the proxy does not end")?;
@@ -185,9 +195,9 @@ impl Stage {
         }
         if options.json {
             let collector = json!({ "metric_points": received.points, "spans": received.spans });
-            view.json(&json!({ "clients": rows, "collector": collector, "check": lines }))?;
+            view.json(&json!({ "clients": rows, "host": seen, "collector": collector, "check": lines }))?;
         } else {
-            view.end(&clients, receiver.as_ref(), received, &lines, &hints)?;
+            view.end(&clients, &shown, receiver.as_ref(), received, &lines, &hints)?;
         }
         for note in notes {
             view.say(&format!("note: {note}"));
@@ -203,13 +213,13 @@ impl Stage {
 
     /// The end by a signal: quick, because somebody waits.
     fn abandon(self, options: &Options) -> Result<()> {
-        let Self { fleet, proxy, receiver: _, backend, view } = self;
+        let Self { host, fleet, proxy, receiver: _, backend, view } = self;
         view.close();
         view.say("stopped");
         if matches!(options.kafka, Kafka::Own(_)) {
             fleet.end()?;
         }
-        drop(proxy);
+        drop((host, proxy));
         backend.leave()
     }
 
@@ -249,11 +259,12 @@ impl Stage {
     fn hints(&self) -> Vec<String> {
         let admin = self.proxy.admin();
         let front = self.backend.routes().first().map(|(front, _)| front.to_string()).unwrap_or_default();
-        vec![
+        let hints = [
             format!("curl http://{admin}/metrics"),
             format!("curl http://{admin}/api/clients"),
             format!("kcat -b {front} -L -X client.id=me      (any Kafka client will do: it appears in the table)"),
-        ]
+        ];
+        hints.into_iter().chain(self.host.hint()).collect()
     }
 }
 

@@ -95,6 +95,18 @@ impl Reading {
         false
     }
 
+    /// An attribute of the one MBean, of any JVM, that has all the `properties`.
+    pub fn attribute(&self, properties: &[(&str, &str)], attribute: &str) -> Option<f64> {
+        let mut matching = self.beans.iter().filter(|((_, name), _)| name.has(properties));
+        matching.find_map(|(_, attributes)| attributes.get(attribute).copied())
+    }
+
+    /// Values of property `key` among the MBeans that have all the `properties`.
+    pub fn values(&self, key: &str, properties: &[(&str, &str)]) -> BTreeSet<String> {
+        let matching = self.beans.keys().filter(|(_, name)| name.has(properties));
+        matching.filter_map(|(_, name)| name.0.get(key).cloned()).collect()
+    }
+
     fn counts(&self) -> BTreeMap<&(usize, Name), f64> {
         self.beans.iter().filter_map(|(key, attributes)| Some((key, *attributes.get("Count")?))).collect()
     }
@@ -147,8 +159,7 @@ impl Window<'_> {
 
     /// Values of property `key` among the MBeans of the later reading that have all the `properties`.
     pub fn values(&self, key: &str, properties: &[(&str, &str)]) -> BTreeSet<String> {
-        let matching = self.end.beans.keys().filter(|(_, name)| name.has(properties));
-        matching.filter_map(|(_, name)| name.0.get(key).cloned()).collect()
+        self.end.values(key, properties)
     }
 
     fn difference(

@@ -4,12 +4,15 @@ mod properties;
 
 use std::fmt;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -34,6 +37,15 @@ pub enum Version {
 impl Version {
     /// Both.
     pub const ALL: [Self; 2] = [Self::V4, Self::V39];
+
+    /// As people say.
+    #[must_use]
+    pub const fn line(self) -> &'static str {
+        match self {
+            Self::V4 => "4",
+            Self::V39 => "3.9",
+        }
+    }
 
     /// As in the names of the jars.
     #[must_use]
@@ -81,6 +93,7 @@ impl ClusterSpec {
 #[derive(Debug)]
 pub struct Cluster {
     version: Version,
+    id: String,
     brokers: Vec<Broker>,
     folder: TempDir,
 }
@@ -190,13 +203,19 @@ impl Cluster {
             fs::create_dir_all(&folder)?;
             brokers.push(Broker { id, ports: Ports::claim()?, folder, process: None });
         }
-        let mut cluster = Self { version: spec.version, brokers, folder };
+        let mut cluster = Self { version: spec.version, id: fresh_id(), brokers, folder };
         cluster.format(spec)?;
         for broker in &mut cluster.brokers {
             broker.launch(spec.version)?;
         }
         cluster.wait_ready(START_LIMIT)?;
         Ok(cluster)
+    }
+
+    /// Its cluster id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Its version.
@@ -329,8 +348,7 @@ impl Cluster {
             files.push(path);
         }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/FormatStorage.java");
-        // Any 16 bytes in base64 do; each cluster is alone in its world.
-        let tool = Tool::source(self.version, &source)?.args(["a2Fma2FzY29wZS10ZXN0cw"]).args(files);
+        let tool = Tool::source(self.version, &source)?.args([&self.id]).args(files);
         tool.run(START_LIMIT).context("cannot format the brokers' storage")?;
         Ok(())
     }
@@ -349,6 +367,12 @@ impl Drop for Cluster {
             broker.process = None;
         }
     }
+}
+
+/// 16 random bytes as Kafka writes them. Clusters of tests that run side by side share the host.
+fn fresh_id() -> String {
+    let random = || RandomState::new().hash_one(0).to_be_bytes();
+    URL_SAFE_NO_PAD.encode([random(), random()].concat())
 }
 
 fn join(addresses: impl Iterator<Item = SocketAddr>) -> String {

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::geteuid;
 
 const FIRST: u16 = 18_000;
 const COUNT: u16 = 14_000;
@@ -24,7 +25,8 @@ impl Port {
     /// Takes a free one.
     pub fn claim() -> Result<Self> {
         static NEXT: AtomicU16 = AtomicU16::new(0);
-        let folder = env::temp_dir().join("kafkascope-ports");
+        // One for each user: what root has made here, nobody else may lock. Between users the try to bind must do.
+        let folder = env::temp_dir().join(format!("kafkascope-ports-{}", geteuid().as_raw()));
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         // Each process starts somewhere else, so that they seldom meet.
         let start = (std::process::id().wrapping_mul(7919) % u32::from(COUNT)) as u16;

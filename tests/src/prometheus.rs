@@ -47,6 +47,13 @@ impl Scrape {
         Ok(Self { samples: samples.collect::<Result<_>>()? })
     }
 
+    /// Without the samples that carry the label `key` with another value than `value`.
+    #[must_use]
+    pub fn of(mut self, key: &str, value: &str) -> Self {
+        self.samples.retain(|sample| sample.labels.get(key).is_none_or(|has| has == value));
+        self
+    }
+
     /// Every sample.
     #[must_use]
     pub fn samples(&self) -> &[Sample] {

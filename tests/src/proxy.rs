@@ -1,14 +1,12 @@
 //! The real `kafkascope-proxy` as a child process.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -16,6 +14,7 @@ use tempfile::TempDir;
 use crate::http;
 use crate::port::Port;
 use crate::process::{Memory, Process};
+use crate::program::Program;
 use crate::prometheus::Scrape;
 
 /// The proxy has nothing to wait for at its start.
@@ -176,30 +175,8 @@ pub fn command() -> Result<Command> {
     Ok(Command::new(program()?))
 }
 
-/// The proxy's program: `$KAFKASCOPE_PROXY`, or what cargo builds in the profile of this program.
+/// The proxy's program.
 pub fn program() -> Result<&'static PathBuf> {
-    static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| match env::var_os("KAFKASCOPE_PROXY") {
-        Some(path) => Ok(path.into()),
-        None => build().map_err(|error| format!("{error:#}")),
-    });
-    program.as_ref().map_err(|error| anyhow!("{error}"))
-}
-
-fn build() -> Result<PathBuf> {
-    // Where this program is, is where cargo puts the other: target/debug/deps/integration, target/debug/kafkascope-proxy.
-    let here = env::current_exe()?;
-    let profile = here.ancestors().skip(1).find(|folder| folder.file_name().is_some_and(|name| name != "deps"));
-    let profile = profile.context("this program is in no folder")?;
-    let name = match profile.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(crate::testbed::workspace());
-    cargo.args(["build", "--quiet", "--package", "kafkascope-proxy", "--bin", "kafkascope-proxy", "--profile", name]);
-    let target = profile.parent().context("the profile's folder is in no folder")?;
-    let status = cargo.arg("--target-dir").arg(target).status().context("cannot run cargo")?;
-    ensure!(status.success(), "the proxy does not build");
-    Ok(profile.join("kafkascope-proxy"))
+    static PROGRAM: Program = Program::new("kafkascope-proxy", "KAFKASCOPE_PROXY");
+    PROGRAM.path()
 }

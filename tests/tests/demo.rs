@@ -10,8 +10,8 @@ use std::{
     time::Duration,
 };
 
-use kafkascope_tests::{eventually::eventually, proxy::Client};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use kafkascope_tests::{eventually::eventually, http, proxy::Client};
+use rustix::process::{Pid, Signal, geteuid, kill_process, kill_process_group};
 use serde::Deserialize;
 
 /// A busy machine may need a while to build the proxy first.
@@ -20,6 +20,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 #[derive(Debug, Deserialize)]
 struct State {
     clients: Vec<Client>,
+    host: Option<Host>,
     collector: Collector,
     check: Vec<Line>,
 }
@@ -28,6 +29,22 @@ struct State {
 struct Collector {
     metric_points: u64,
     spans: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Host {
+    processes: Vec<Process>,
+    memory_available_bytes: Option<f64>,
+    pressure_percent: Option<BTreeMap<String, f64>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Process {
+    name: String,
+    up: bool,
+    cpu_percent: Option<f64>,
+    memory_bytes: Option<f64>,
+    open_files: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,6 +57,7 @@ struct Line {
 #[test]
 fn what_it_reports_is_what_its_clients_do() {
     let demo = Demo::start(&["--seconds", "8", "--json"]);
+    let proxy = demo.proxy_name();
     let ended = demo.end();
     assert!(ended.status.success(), "{}", ended.stderr);
     let state: State = serde_json::from_str(&ended.stdout).unwrap();
@@ -72,6 +90,44 @@ fn what_it_reports_is_what_its_clients_do() {
         assert!(*said > 0 && said == seen, "{client_id} counts {said} records, the proxy {seen}\n{}", ended.stderr);
     }
     assert!(state.collector.metric_points > 0 && state.collector.spans > 0, "{:?}", state.collector);
+
+    if !geteuid().is_root() {
+        assert!(
+            state.host.is_none() && ended.stderr.contains("no host pane: the probe needs root"),
+            "{}",
+            ended.stderr
+        );
+        return;
+    }
+    let host = state.host.unwrap();
+    for name in [proxy.as_str(), "embedded-kafka"] {
+        // Other demos may run here: then it has a number behind its name.
+        let named = |process: &&Process| process.name.starts_with(name) && process.up;
+        let process = host.processes.iter().find(named).unwrap_or_else(|| panic!("no {name}: {host:?}"));
+        assert!(process.cpu_percent.is_some_and(|share| share > 0.0), "{process:?}");
+        assert!(process.memory_bytes.is_some_and(|bytes| bytes > 1e6), "{process:?}");
+        assert!(process.open_files.is_some_and(|files| files > 3.0), "{process:?}");
+    }
+    assert!(host.memory_available_bytes.is_some_and(|bytes| bytes > 1e6), "{host:?}");
+    assert!(host.pressure_percent.is_some(), "{host:?}");
+}
+
+#[test]
+fn people_see_the_host_under_the_clients() {
+    let demo = Demo::start(&["--seconds", "6"]);
+    let proxy = demo.proxy_name();
+    let ended = demo.end();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let (_, after) = ended.stdout.split_once("What the proxy saw:").unwrap();
+    let (pane, _) = after.split_once("What the collector received:").unwrap();
+    if geteuid().is_root() {
+        assert!(pane.contains("kafkascope-probe") && pane.contains("memory available"), "{pane}");
+        let line = pane.lines().find(|line| line.contains(&proxy)).unwrap();
+        assert!(line.contains("up") && !line.contains("DOWN"), "{pane}");
+    } else {
+        assert!(pane.contains("no host pane: the probe needs root"), "{pane}");
+        assert!(pane.contains("sudo"), "{pane}");
+    }
 }
 
 #[test]
@@ -93,9 +149,11 @@ fn a_signal_ends_all_of_it() {
 
 #[test]
 fn a_child_that_crashes_is_named_and_ends_all_of_it() {
-    for (program, name) in [("mock-cluster", "the embedded Kafka"), ("--otlp-endpoint", "kafkascope-proxy")] {
+    let children = [(CLUSTER, "the embedded Kafka"), (PROXY, "kafkascope-proxy"), (PROBE, "kafkascope-probe")];
+    let children = children.into_iter().filter(|(program, _)| *program != PROBE || geteuid().is_root());
+    for (program, name) in children {
         let demo = Demo::start(&["--json"]);
-        demo.wait_for_children();
+        demo.wait_for_clients();
         let child = members(demo.group()).into_iter().find(|(_, command)| command.contains(program)).unwrap();
         kill_process(child.0, Signal::KILL).unwrap();
         let ended = demo.end();
@@ -103,6 +161,11 @@ fn a_child_that_crashes_is_named_and_ends_all_of_it() {
         assert!(ended.stderr.contains(&format!("error: {name} ended")), "{}", ended.stderr);
     }
 }
+
+/// What tells the children's command lines apart.
+const CLUSTER: &str = "mock-cluster --brokers";
+const PROXY: &str = "--otlp-endpoint";
+const PROBE: &str = "--watch=embedded-kafka";
 
 /// A running demo, in a process group of its own, by which its children are known.
 struct Demo(Child);
@@ -124,13 +187,34 @@ impl Demo {
         Pid::from_child(&self.0)
     }
 
-    /// Until the cluster and the proxy are there and clients are connected.
+    /// Until the cluster and the proxy are there.
     fn wait_for_children(&self) {
         let children = |program| members(self.group()).iter().any(|(_, command)| command.contains(program));
-        eventually("the demo's children", LIMIT, || {
-            Ok((children("mock-cluster") && children("--otlp-endpoint")).then_some(()))
+        eventually("the demo's children", LIMIT, || Ok((children(CLUSTER) && children(PROXY)).then_some(()))).unwrap();
+    }
+
+    /// Until all is there: clients are last.
+    fn wait_for_clients(&self) {
+        let admin = self.flag_of_proxy("--admin").parse().unwrap();
+        eventually("clients", LIMIT, || {
+            let clients: serde_json::Value = serde_json::from_str(&http::get(admin, "/api/clients")?)?;
+            Ok(clients.to_string().contains("orders-good").then_some(()))
         })
         .unwrap();
+    }
+
+    /// What the probe calls the proxy: by the port of its first route.
+    fn proxy_name(&self) -> String {
+        let route = self.flag_of_proxy("--route");
+        format!("proxy-{}", route.split('=').next().unwrap().rsplit(':').next().unwrap())
+    }
+
+    /// What follows a flag on the proxy's command line.
+    fn flag_of_proxy(&self, flag: &str) -> String {
+        self.wait_for_children();
+        let children = members(self.group());
+        let (_, command) = children.iter().find(|(_, command)| command.contains(PROXY)).unwrap();
+        command.split(' ').skip_while(|word| *word != flag).nth(1).unwrap().to_owned()
     }
 
     /// Waits for the end and for all children to be gone.

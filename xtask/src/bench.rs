@@ -1,6 +1,8 @@
-//! `cargo xtask bench`: builds the proxy as it is shipped and measures it beside HAProxy and no proxy.
+//! `cargo xtask bench`: builds the proxy as it is shipped and measures it beside HAProxy and no proxy; or the probe, and
+//! measures a broker with and without it.
 //!
-//! The measuring itself is the workspace's package `bench`. It runs in a network namespace of its own, because the
+//! The measuring itself is the workspace's package `bench`, for the probe the program `kafkascope-overhead` of the package
+//! `tests`, where real brokers are. The former runs in a network namespace of its own, because the
 //! congestion control is a property of the namespace: bbr, the default of some kernels, paces by timers even on loopback
 //! and doubles the CPU time per GB of everything.
 
@@ -9,16 +11,20 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 use crate::setup::{self, Group};
 use crate::{step, workspace};
 
-/// Measure the proxy beside HAProxy and no proxy: CPU, throughput, latency, memory, instructions.
+/// Measure the proxy beside HAProxy and no proxy: CPU, throughput, latency, memory, instructions; or what the probe costs.
 ///
-/// Takes about twenty minutes, with --quick five. Prints what was measured, and PASS or MISS for each goal; a missed goal is
+/// The proxy takes about twenty minutes, with --quick five; the probe three, and needs root. Prints what was measured, and PASS or MISS for each goal; a missed goal is
 /// a result, not a failure. Keep the machine quiet: what others use of it is printed, and spoils latencies first.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// What to measure
+    #[arg(value_enum, default_value = "proxy")]
+    subject: Subject,
     /// Fewer and shorter windows: enough to see a large change
     #[arg(long)]
     quick: bool,
@@ -26,7 +32,7 @@ pub(crate) struct Args {
     /// peak-1m, peak-8m, decoder
     #[arg(long, value_name = "CASE,..")]
     only: Option<String>,
-    /// Windows for each case and each target
+    /// Windows for each case and each target; for the probe, pairs of windows with it and without
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
     /// Write every window to this file
@@ -37,12 +43,31 @@ pub(crate) struct Args {
     markdown: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// kafkascope-proxy
+    Proxy,
+    /// kafkascope-probe
+    Probe,
+}
+
 /// Prepares the namespace that it finds itself in, then becomes the command that it is given.
 const IN_NAMESPACE: &str = "ip link set lo up \
     && { echo reno > /proc/sys/net/ipv4/tcp_congestion_control; echo '1024 65000' > /proc/sys/net/ipv4/ip_local_port_range; exec \"$@\"; }";
 
+/// Mounts the kernel's tracing if need be, then becomes the command that it is given.
+const WITH_TRACING: &str =
+    "test -d /sys/kernel/tracing/events || mount -t tracefs tracefs /sys/kernel/tracing; exec \"$0\" \"$@\"";
+
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    match args.subject {
+        Subject::Proxy => proxy(args),
+        Subject::Probe => probe(args),
+    }
+}
+
+fn proxy(args: &Args) -> Result<ExitCode> {
     setup::provide(&[Group::Bench])?;
     let mut build = workspace::cargo();
     build.args(["build", "--profile", "dist", "-p", "kafkascope-proxy", "-p", "kafkascope-bench"]);
@@ -75,6 +100,38 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
     }
     let status = bench.status().with_context(|| format!("cannot run {bench:?}"))?;
+    if !status.success() {
+        bail!("a measurement could not be made");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn probe(args: &Args) -> Result<ExitCode> {
+    if args.quick || args.only.is_some() || args.json.is_some() || args.markdown.is_some() {
+        bail!("of these, only --rounds is for the probe");
+    }
+    if !workspace::is_root() {
+        println!("What the probe costs was not measured: needs root.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    setup::provide(&[Group::System, Group::Kafka, Group::Bpf])?;
+    let mut build = workspace::cargo();
+    build.args(["build", "--profile", "dist", "-p", "kafkascope-probe"]);
+    step::openly("cargo build --profile dist", &mut build)?;
+    // Its load is C for the most part, and what it waits for is the broker: as tests build it.
+    let mut build = workspace::cargo();
+    build.args(["build", "-p", "kafkascope-tests", "--bin", "kafkascope-overhead"]);
+    step::openly("cargo build", &mut build)?;
+    let built = target_folder()?;
+    // Where the kernel's tracing is mounted fsync is seen, too; nobody else is to see the mount.
+    let mut overhead = Command::new("unshare");
+    overhead.args(["--mount", "--propagation", "private", "sh", "-c", WITH_TRACING]);
+    overhead.arg(built.join("debug/kafkascope-overhead"));
+    overhead.env("KAFKASCOPE_PROBE", built.join("dist/kafkascope-probe"));
+    if let Some(rounds) = args.rounds {
+        overhead.args(["--rounds", &rounds.to_string()]);
+    }
+    let status = overhead.status().with_context(|| format!("cannot run {overhead:?}"))?;
     if !status.success() {
         bail!("a measurement could not be made");
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: builds the proxy and the demo, then becomes the demo.
+//! `cargo xtask demo`: builds the proxy, the probe and the demo, then becomes the demo.
 
 use std::env;
 use std::io;
@@ -13,8 +13,9 @@ use crate::workspace;
 /// Watch Kafka clients, good and bad, through the proxy.
 ///
 /// Starts an embedded Kafka, the proxy before it, an OTLP receiver and real clients that behave differently, and shows
-/// what the proxy sees of them. Needs Rust, a C compiler and make; the first build takes some minutes. Ctrl-C ends
-/// everything.
+/// what the proxy sees of them. As root it shows what the probe sees of the host, too: CPU, memory, files, garbage
+/// collections, page cache and disks of brokers and proxy. Needs Rust, a C compiler and make; the first build takes some
+/// minutes. Ctrl-C ends everything.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// End after this many seconds
@@ -47,9 +48,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.kafka.is_some() {
         set_up_kafka()?;
     }
-    eprintln!("building the proxy and the demo (some minutes the first time)");
+    eprintln!("building the proxy, the probe and the demo (some minutes the first time)");
     let mut build = workspace::cargo();
     build.args(["build", "--package", "kafkascope-proxy", "--bin", "kafkascope-proxy"]);
+    build.args(["--package", "kafkascope-probe", "--bin", "kafkascope-probe"]);
     build.args(["--package", "kafkascope-tests", "--bin", "kafkascope-demo"]);
     let status = build.stdin(Stdio::null()).status().context("cannot run cargo")?;
     if !status.success() {
@@ -60,6 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let folder = env::current_exe()?.parent().context("this program is in no folder")?.to_owned();
     let mut demo = Command::new(folder.join("kafkascope-demo"));
     demo.env("KAFKASCOPE_PROXY", folder.join("kafkascope-proxy"));
+    demo.env("KAFKASCOPE_PROBE", folder.join("kafkascope-probe"));
     demo.args(args.seconds.map(|seconds| format!("--seconds={seconds}")));
     demo.args(args.json.then_some("--json"));
     demo.args(args.kafka.map(|version| match version {

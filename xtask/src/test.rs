@@ -3,7 +3,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -29,13 +29,16 @@ pub(crate) struct Args {
 /// What tests by running the product, and counts as one test each. The programs are run as `cargo test` has built them:
 /// built alone, they would have their dependencies compiled once more, with other features.
 ///
-/// Of the comparison with the truth only what is exact: a busy machine spoils latencies. And it has to see when it is
-/// deceived.
-const PROGRAMS: [Program; 4] = [
+/// Of the comparison with the truth on the wire only what is exact: a busy machine spoils latencies. And it has to see when
+/// it is deceived.
+const PROGRAMS: [Program; 7] = [
     Program::new("fuzz", "xtask", &["fuzz", "--seconds=10"], 0),
     Program::new("truth", "kafkascope-truth", &["--kafka=4", EXACT], 0).on_kafka(),
     Program::new("truth", "kafkascope-truth", &["--kafka=3.9", EXACT], 0).on_kafka(),
     Program::new("truth", "kafkascope-truth", &["--kafka=4", "--break=27"], 1).on_kafka(),
+    Program::new("truth", "kafkascope-truth", &["--kafka=4", "--only=host"], 0).on_kafka().for_root(),
+    Program::new("truth", "kafkascope-truth", &["--kafka=3.9", "--only=11,15,16,37,41"], 0).on_kafka().for_root(),
+    Program::new("truth", "kafkascope-truth", &["--kafka=4", "--break=11"], 1).on_kafka().for_root(),
 ];
 const EXACT: &str = "--only=9,10,18,19,21,23,26,27,28";
 
@@ -47,27 +50,46 @@ struct Program {
     /// The exit code of a run that is as it should be.
     exit: i32,
     needs_java: bool,
+    needs_root: bool,
 }
 
 impl Program {
     const fn new(command: &'static str, file: &'static str, arguments: &'static [&'static str], exit: i32) -> Self {
-        Self { command, file, arguments, exit, needs_java: false }
+        Self { command, file, arguments, exit, needs_java: false, needs_root: false }
     }
 
     const fn on_kafka(self) -> Self {
         Self { needs_java: true, ..self }
     }
 
+    const fn for_root(self) -> Self {
+        Self { needs_root: true, ..self }
+    }
+
+    /// What it needs and this machine does not have.
+    fn lacks(&self) -> Option<&'static str> {
+        let has_java = workspace::which("java").is_some() && workspace::which("mvn").is_some();
+        if self.needs_java && !has_java {
+            return Some("no java or mvn on this machine");
+        }
+        (self.needs_root && !workspace::is_root()).then_some("needs root")
+    }
+
     /// Runs it. Whether it ended as it should.
-    fn passes(&self, folder: &Path, proxy: &Path) -> Result<bool> {
+    fn passes(&self, folder: &Path) -> Result<bool> {
         println!("==> {} {}", self.file, self.arguments.join(" "));
         let started = Instant::now();
         let mut command = Command::new(folder.join(self.file));
-        command.args(self.arguments).env("KAFKASCOPE_PROXY", proxy).stdin(Stdio::null());
+        command.args(self.arguments).envs(programs(folder)).stdin(Stdio::null());
         let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
         println!("    {}: {status}, {:.0} s", self.file, started.elapsed().as_secs_f64());
         Ok(status.code() == Some(self.exit))
     }
+}
+
+/// Where the programs are that the tests start.
+fn programs(folder: &Path) -> [(&'static str, PathBuf); 2] {
+    [("KAFKASCOPE_PROXY", folder.join("kafkascope-proxy")), ("KAFKASCOPE_PROBE", folder.join("kafkascope-probe"))]
 }
 
 /// What the runners counted.
@@ -84,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut sum = Sum::default();
     if !args.no_setup {
         println!("==> set-up");
-        let groups = [Group::System, Group::Kafka, Group::Archives, Group::Collector, Group::Clients];
+        let groups = [Group::System, Group::Kafka, Group::Archives, Group::Collector, Group::Clients, Group::Bpf];
         let groups = groups.into_iter().filter(|&group| !(group == Group::Archives && workspace::is_ci()));
         setup::provide(&groups.collect::<Vec<_>>())?;
         println!("    set-up: {:.0} s", started.elapsed().as_secs_f64());
@@ -93,27 +115,25 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     build.args(["test", "--workspace", "--no-run"]);
     crate::step::openly("cargo test --no-run", &mut build)?;
     let built = env::current_exe()?.parent().context("this program is in no folder")?.to_owned();
-    let proxy = built.join("kafkascope-proxy");
     let mut tests = workspace::cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast"]).args(&args.filter).env("KAFKASCOPE_PROXY", &proxy);
+    tests.args(["test", "--workspace", "--no-fail-fast"]).args(&args.filter).envs(programs(&built));
     let mut ignored = Vec::new();
     if !count("cargo test", &mut tests, &mut sum, &mut ignored)? && sum.failed == 0 {
         sum.failed += 1;
         println!("cargo test failed, but no test did: see above");
     }
-    let has_java = workspace::which("java").is_some() && workspace::which("mvn").is_some();
     for program in &PROGRAMS {
         let name = format!("cargo xtask {} {}", program.command, program.arguments.join(" "));
         if args.filter.as_ref().is_some_and(|filter| !name.contains(filter)) {
             continue;
         }
-        if program.needs_java && !has_java {
-            println!("test {name} ... ignored, no java or mvn on this machine");
+        if let Some(lack) = program.lacks() {
+            println!("test {name} ... ignored, {lack}");
             ignored.push(name);
             sum.ignored += 1;
             continue;
         }
-        let passed = program.passes(&built, &proxy)?;
+        let passed = program.passes(&built)?;
         println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
         *if passed { &mut sum.passed } else { &mut sum.failed } += 1;
     }

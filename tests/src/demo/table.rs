@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
-use super::check::Line;
+use super::{check::Line, host::Process};
 use crate::{
     proxy::{Client, Latency},
     receiver::Receiver,
@@ -45,6 +45,39 @@ pub(super) fn clients(clients: &[Client], width: Option<u16>) -> String {
             right(latency(|latency| latency.p99)),
             Cell::new(shares(&client.fetch_wait)),
             Cell::new(counts(&client.errors)),
+        ]);
+    }
+    table.to_string()
+}
+
+/// The processes that the probe found.
+pub(super) fn processes(processes: &[Process], width: Option<u16>) -> String {
+    let mut table = table(width);
+    table.set_header([
+        "process",
+        "up",
+        "CPU %",
+        "memory MB",
+        "open files",
+        "GC pauses",
+        "p99 ms",
+        "page-cache hits %",
+        "fsync p99 ms",
+    ]);
+    let number = |value: Option<f64>, digits: usize| {
+        right(value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}")))
+    };
+    for process in processes {
+        table.add_row([
+            Cell::new(&process.name),
+            Cell::new(if process.up { "up" } else { "DOWN" }),
+            number(process.cpu_percent, 1),
+            number(process.memory_bytes.map(|bytes| bytes / 1e6), 0),
+            number(process.open_files, 0),
+            number(process.gc_pauses.map(|count| count as f64), 0),
+            number(process.gc_p99_ms, 1),
+            number(process.page_cache_hit_ratio.map(|ratio| 100.0 * ratio), 1),
+            number(process.fsync_p99_ms, 2),
         ]);
     }
     table.to_string()

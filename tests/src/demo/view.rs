@@ -13,7 +13,7 @@ use crossterm::{
 };
 use serde_json::Value;
 
-use super::{Received, check::Line, clients::PLANS, table};
+use super::{Received, check::Line, clients::PLANS, host::Host, table};
 use crate::{proxy::Client, receiver::Receiver};
 
 /// How the demo is shown.
@@ -65,21 +65,22 @@ impl View {
     }
 
     /// The state of the moment.
-    pub(super) fn show(&self, age: Duration, clients: &[Client], received: Received, hints: &[String]) {
+    pub(super) fn show(&self, age: Duration, clients: &[Client], host: &Host, received: Received, hints: &[String]) {
         let clients = &sorted(clients);
         let status = format!("{} s, the collector received {received}", age.as_secs());
         match self.mode {
             Mode::Live => {
-                let width = terminal::size().map_or(120, |(columns, _)| columns);
-                let mut text =
-                    format!("kafkascope demo   {status}   Ctrl-C ends\n\n{}\n\n", table::clients(clients, Some(width)));
+                let table = table::clients(clients, self.width());
+                let mut text = format!("kafkascope demo   {status}   Ctrl-C ends\n\n{table}\n\n{}\n", self.host(host));
                 for plan in PLANS {
                     text += &format!("{:<16} {}\n", plan.client_id, plan.about);
                 }
                 text += &format!("\nTry in another terminal:\n  {}\n", hints.join("\n  "));
                 self.draw(&text);
             }
-            Mode::Plain => _ = writeln!(stdout(), "{status}\n{}\n", table::clients(clients, None)),
+            Mode::Plain => {
+                _ = writeln!(stdout(), "{status}\n{}\n{}\n", table::clients(clients, None), self.host(host));
+            }
             Mode::Json => {
                 let records = clients.iter().fold(0.0, |sum, client| sum + client.records_per_s);
                 self.say(&format!("{status}: {} clients, {records:.0} records/s", clients.len()));
@@ -87,18 +88,30 @@ impl View {
         }
     }
 
+    /// What is known of the host, as wide as there is room.
+    pub(super) fn host(&self, host: &Host) -> String {
+        host.text(self.width())
+    }
+
+    /// Columns of the terminal; without one lines are as long as they need to be.
+    fn width(&self) -> Option<u16> {
+        (self.mode == Mode::Live).then(|| terminal::size().map_or(120, |(columns, _)| columns))
+    }
+
     /// What stands at the end.
     pub(super) fn end(
         &self,
         clients: &[Client],
+        host: &str,
         receiver: Option<&Receiver>,
         received: Received,
         lines: &[Line],
         hints: &[String],
     ) -> Result<()> {
-        let width = (self.mode == Mode::Live).then(|| terminal::size().map_or(120, |(columns, _)| columns));
+        let width = self.width();
         let mut out = stdout();
         writeln!(out, "\nWhat the proxy saw:\n{}", table::clients(&sorted(clients), width))?;
+        writeln!(out, "\n{host}")?;
         writeln!(out, "\nWhat the collector received: {received}")?;
         if let Some(receiver) = receiver {
             writeln!(out, "{}", table::collector(receiver, width))?;
@@ -136,7 +149,9 @@ impl View {
             _ = queue!(out, EnterAlternateScreen, cursor::Hide);
         }
         _ = queue!(out, cursor::MoveTo(0, 0));
-        for line in text.lines() {
+        // One line more than there is room for would scroll the first away.
+        let room = terminal::size().map_or(usize::MAX, |(_, rows)| usize::from(rows).saturating_sub(1));
+        for line in text.lines().take(room) {
             _ = write!(out, "{line}");
             _ = queue!(out, Clear(ClearType::UntilNewLine));
             _ = write!(out, "\r\n");

@@ -1,6 +1,6 @@
 //! What a run left behind: everything the rows are made of.
 
-use super::{java, librdkafka::Totals};
+use super::{busy::SATURATED, java, librdkafka::Totals};
 use crate::{
     jmx::{Reading, Window},
     receiver::Receiver,
@@ -46,7 +46,7 @@ impl Evidence {
     /// Whether the machine had too little time left to judge latency: what waits for a processor waits between the
     /// clocks of the two sides.
     pub(crate) fn is_saturated(&self) -> bool {
-        self.load > 0.7
+        self.load > SATURATED
     }
 
     /// Circumstances that latency depends on.

@@ -66,7 +66,7 @@ pub(crate) const ITEMS: [Item; 45] = [
     item(38, "disk latency", Group::Host),
     item(39, "topic offsets", Group::Cluster),
     item(40, "consumer offsets", Group::Cluster),
-    item(41, "processes up", Group::Cluster),
+    item(41, "processes up", Group::Host),
     item(42, "the agent's own state", Group::Cluster),
     item(43, "status of groups and partitions", Group::Cluster),
     item(44, "messages that never reach the consumer", Group::Cluster),
@@ -98,12 +98,6 @@ pub(crate) const UNBUILT: &[Unbuilt] = &[
         reason: "replication does not pass the proxy in this set-up: brokers talk to each other directly",
     },
     all(8, "the estimate of what waits in the purgatory is not built"),
-    all(11, PROBE),
-    all(12, PROBE),
-    all(13, PROBE),
-    all(14, PROBE),
-    all(15, PROBE),
-    all(16, PROBE),
     all(17, "no uncompressed sizes yet: batches are not opened"),
     all(22, "known to the client only; client telemetry (KIP-714) is not answered yet"),
     all(24, WATCH),
@@ -114,13 +108,10 @@ pub(crate) const UNBUILT: &[Unbuilt] = &[
     all(32, ZOOKEEPER),
     all(33, ZOOKEEPER),
     all(34, ZOOKEEPER),
-    all(35, PROBE),
-    all(36, PROBE),
-    all(37, PROBE),
-    all(38, PROBE),
     all(39, WATCH),
     all(40, WATCH),
-    all(41, WATCH),
+    Unbuilt { item: 41, part: Some("answers of brokers and ZooKeeper"), reason: WATCH },
+    Unbuilt { item: 12, part: Some("size of log directories by broker"), reason: WATCH },
     all(42, "faults are not yet injected here; the proxy's own metrics are tested elsewhere"),
     all(43, WATCH),
     all(44, WATCH),
@@ -128,7 +119,6 @@ pub(crate) const UNBUILT: &[Unbuilt] = &[
 ];
 
 const WATCH: &str = "the watcher, which asks the cluster, is not built";
-const PROBE: &str = "the probe on the broker's host is not built";
 const ZOOKEEPER: &str = "nothing asks ZooKeeper yet";
 
 const fn item(number: u8, name: &'static str, group: Group) -> Item {
@@ -142,6 +132,16 @@ const fn all(item: u8, reason: &'static str) -> Unbuilt {
 /// Whether nothing of an item is built.
 pub(crate) fn is_unbuilt(number: u8) -> bool {
     UNBUILT.iter().any(|unbuilt| unbuilt.item == number && unbuilt.part.is_none())
+}
+
+/// Whether an item is read on hosts.
+pub(crate) fn is_of_host(number: u8) -> bool {
+    ITEMS.iter().any(|item| item.number == number && item.group == Group::Host)
+}
+
+/// The usual name of an item.
+pub(crate) fn name(number: u8) -> &'static str {
+    ITEMS.iter().find(|item| item.number == number).map_or("", |item| item.name)
 }
 
 /// Items of `wire`, `host`, `cluster`, or of numbers separated by commas.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use super::{
     item::{ITEMS, UNBUILT, is_unbuilt},
@@ -10,7 +11,7 @@ use super::{
 };
 
 /// All rows of a run, in the order of the items.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Report {
     rows: Vec<Row>,
 }
@@ -36,6 +37,16 @@ impl Report {
     /// Whether any row is false.
     pub fn has_false(&self) -> bool {
         self.count(Verdict::False) > 0
+    }
+
+    /// From the JSON object that another process printed.
+    pub(super) fn parse(json: &str) -> Result<Self> {
+        serde_json::from_str(json).with_context(|| format!("not a report: {json}"))
+    }
+
+    /// The rows of what is built.
+    pub(super) fn into_compared(self) -> Vec<Row> {
+        self.rows.into_iter().filter(|row| row.verdict != Verdict::Absent).collect()
     }
 
     /// The rows as one JSON object.

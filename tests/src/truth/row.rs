@@ -3,7 +3,7 @@
 //! A row can only become `true` by two figures that were both measured on something. Whatever is missing makes it
 //! `FALSE`; `absent` is not decided here, but by the list of unbuilt items.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A measured number and how many things were measured for it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,7 +66,7 @@ impl Tolerance {
 }
 
 /// What a comparison came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The two agree within the tolerance.
     #[serde(rename = "true")]
@@ -91,7 +91,7 @@ impl Verdict {
 }
 
 /// A line of the report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Number of the item.
     pub item: u8,
@@ -137,6 +137,12 @@ impl Row {
             verdict,
             note: missing.join("; "),
         }
+    }
+
+    /// An item that could not be compared.
+    pub fn failed(item: u8, reason: &str) -> Self {
+        let row = Self::compared(item, "", Err(String::new()), Err(String::new()), "", Tolerance::EXACT);
+        Self { note: reason.to_owned(), ..row }
     }
 
     /// An item that is not built yet.

@@ -2,8 +2,9 @@
 
 use std::{fs, net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
+use super::busy::Busy;
 use super::{
     evidence::Evidence,
     java::Workload,
@@ -114,45 +115,7 @@ fn routes(cluster: &Cluster, breaking: Option<Break>) -> Result<(Vec<Route>, Vec
     Ok((routes, held))
 }
 
-/// Share of the machine's CPU time that is used, from /proc/stat.
-struct Busy {
-    busy: f64,
-    all: f64,
-}
-
-impl Busy {
-    fn begin() -> Result<Self> {
-        let stat = fs::read_to_string("/proc/stat").context("cannot read the machine's CPU times")?;
-        Self::parse(&stat).context("/proc/stat has no CPU times")
-    }
-
-    fn parse(stat: &str) -> Option<Self> {
-        let times: Vec<f64> =
-            stat.lines().next()?.split_whitespace().skip(1).filter_map(|time| time.parse().ok()).collect();
-        // user nice system idle iowait irq softirq steal; guests are in user already.
-        let all: f64 = times.iter().take(8).sum();
-        Some(Self { busy: all - times.get(3)? - times.get(4)?, all })
-    }
-
-    fn share(&self) -> Result<f64> {
-        let now = Self::begin()?;
-        Ok((now.busy - self.busy) / (now.all - self.all).max(1.0))
-    }
-}
-
 /// Progress; stdout is for the report.
 fn say(what: &str) {
     eprintln!("truth: {what}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn idle_and_waiting_for_disks_is_not_busy() {
-        let before = Busy::parse("cpu  100 0 100 800 0 0 0 0 0 0\n").unwrap();
-        let after = Busy::parse("cpu  130 0 120 840 10 0 0 0 0 0\n").unwrap();
-        assert_eq!((after.busy - before.busy, after.all - before.all), (50.0, 100.0));
-    }
 }

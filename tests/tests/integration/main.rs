@@ -9,10 +9,12 @@ mod command_line;
 mod faults;
 mod figures;
 mod foreign;
+mod host;
 mod java;
 mod librdkafka;
 mod load;
 mod outages;
+mod probe;
 mod records;
 mod sink;
 mod stage;
@@ -39,6 +41,8 @@ fn main() -> ExitCode {
         collector::trials(),
         faults::trials(),
         load::trials(&stages),
+        host::trials(),
+        probe::trials(),
     ];
     let conclusion = libtest_mimic::run(&arguments, trials.into_iter().flatten().collect());
     // Ends the clusters and removes their data.

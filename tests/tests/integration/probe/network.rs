@@ -1,0 +1,119 @@
+//! A request that waits because packets are lost, and the retransmits of these packets, find each other.
+//!
+//! Packets are dropped in a network namespace, in which this program starts itself again for the purpose.
+
+use std::env;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use kafkascope_tests::java;
+use kafkascope_tests::port::Port;
+use kafkascope_tests::probe::Probe;
+use kafkascope_tests::proxy::{Proxy, ProxySpec};
+use kafkascope_tests::receiver::{Receiver, Span};
+use kafkascope_tests::wire::{self, Connection};
+use libtest_mimic::Trial;
+
+use super::{PATIENCE, privileged, told};
+use crate::collector::export_flags;
+use crate::sink::Sink;
+
+const NAME: &str = "probe::network::a_request_and_the_retransmits_that_delay_it_share_a_community_id";
+
+/// Set in the namespace.
+const INSIDE: &str = "KAFKASCOPE_TEST_NETWORK";
+
+pub(super) fn trials() -> Vec<Trial> {
+    vec![privileged((NAME, retransmits), &[], &["unshare", "ip", "nft"])]
+}
+
+fn retransmits() -> Result<()> {
+    if env::var_os(INSIDE).is_some() {
+        return inside();
+    }
+    let mut again = Command::new("unshare");
+    again.args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]).arg(env::current_exe()?);
+    again.args(["--exact", NAME, "--nocapture"]).env(INSIDE, "1");
+    java::run("the same test in a network of its own", &again, Duration::from_secs(300)).map(drop)
+}
+
+fn inside() -> Result<()> {
+    let receiver = Receiver::start()?;
+    let sink = Sink::accepting()?;
+    let front = Port::claim()?;
+    let export = export_flags(&receiver.grpc_endpoint(), "grpc");
+    let spec = ProxySpec::new([(front.address(), sink.address)]).flags(export.clone());
+    let _proxy = Proxy::start(&spec.flags(["--trace-sample-ratio=1"]))?;
+    let probe = Probe::start(["--samplers=tcp".to_owned()].into_iter().chain(export))?;
+    let name = format!("proxy-{}", front.number());
+    let of = [("kafkascope_process_name", name.as_str())];
+    let port = front.number().to_string();
+    told(&probe, "the proxy to be found", PATIENCE, |scrape| {
+        scrape.sum("kafkascope_process_listening", &[of[0], ("server_port", &port)]) == Some(1.0)
+    })?;
+
+    let mut connection = Connection::open(front.address())?;
+    let request = |number| wire::produce(number, Some("delayed"), 1, "orders", &wire::batch(0, 1, &[7; 500]));
+    connection.exchange(&request(1))?;
+    told(&probe, "the proxy's connections to be followed", PATIENCE, |scrape| {
+        scrape
+            .sum("kafkascope_tcp_sockets", &[of[0], ("kafkascope_method", "sock_ops")])
+            .is_some_and(|count| count >= 2.0)
+    })?;
+    let lossy = Lossy::to(sink.address.port())?;
+    connection.send(&request(2))?;
+    told(&probe, "retransmits", PATIENCE, |scrape| {
+        scrape.sum("kafkascope_tcp_retransmits_total", &of).is_some_and(|segments| segments >= 2.0)
+    })?;
+    drop(lossy);
+    connection.receive()?.context("no answer")?;
+
+    let span = |name: &'static str| {
+        move |receiver: &Receiver| receiver.spans().into_iter().rfind(|span: &Span| span.name == name)
+    };
+    let burst = receiver.wait_for(PATIENCE, span("retransmits 127.0.0.1")).context("no span of retransmits")?;
+    let id = burst.attributes.get("network.community_id").context("no community id")?;
+    let delayed = receiver.wait_for(PATIENCE, |receiver| {
+        let slow = |span: &Span| span.name == "send orders" && span.end_unix_nano - span.start_unix_nano > 100_000_000;
+        receiver.spans().into_iter().find(slow)
+    });
+    let delayed = delayed.context("no span of the request")?;
+    ensure!(delayed.attributes.get("kafkascope.broker.community_id") == Some(id), "{delayed:?}\n{burst:?}");
+    ensure!(delayed.attributes.get("kafkascope.client.community_id").is_some_and(|client| client != id), "{delayed:?}");
+    ensure!(burst.attributes.get("kafkascope.process.name") == Some(&name), "{burst:?}");
+    ensure!(burst.attributes.get("network.peer.port") == Some(&sink.address.port().to_string()), "{burst:?}");
+    // It is what the request waited for.
+    ensure!(
+        delayed.start_unix_nano <= burst.end_unix_nano && burst.start_unix_nano <= delayed.end_unix_nano,
+        "{delayed:?}\n{burst:?}"
+    );
+    Ok(())
+}
+
+/// Segments to a port are lost on arrival, until dropped: a sender that knows of the loss would not call it one.
+struct Lossy;
+
+impl Lossy {
+    fn to(port: u16) -> Result<Self> {
+        nft(&format!(
+            "add table inet kafkascope; \
+             add chain inet kafkascope arrive {{ type filter hook input priority 0; }}; \
+             add rule inet kafkascope arrive tcp dport {port} drop"
+        ))?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Lossy {
+    fn drop(&mut self) {
+        // Without it the answer does not come, and the test fails.
+        _ = nft("delete table inet kafkascope");
+    }
+}
+
+fn nft(rules: &str) -> Result<()> {
+    let output = Command::new("nft").arg(rules).output()?;
+    ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
