@@ -82,11 +82,15 @@ impl Config {
     pub fn limits(&self) -> Limits {
         Limits {
             files: u32::try_from(self.max_files.get()).unwrap_or(u32::MAX),
+            peers: u32::try_from(self.telemetry.caps.clients.values()).unwrap_or(u32::MAX).min(MOST_PEERS),
             burst_gap: BURST_GAP,
             ..Limits::default()
         }
     }
 }
+
+/// The kernel's maps are allocated at once: 40 MB.
+const MOST_PEERS: u32 = 16_384;
 
 /// Misses of a file, or retransmits of a connection, further apart than this belong to two bursts.
 pub(crate) const BURST_GAP: Duration = Duration::from_secs(1);

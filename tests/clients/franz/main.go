@@ -134,7 +134,17 @@ func (r *report) produce(ctx context.Context, options []kgo.Opt, records, size i
 	if err := client.Flush(ctx); err != nil {
 		return err
 	}
+	// The records are flushed before the hook is told of their batch.
+	for failed == nil && r.written() < records && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
 	return failed
+}
+
+func (r *report) written() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.Records
 }
 
 func (r *report) consume(ctx context.Context, options []kgo.Opt, records int) error {

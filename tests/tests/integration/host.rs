@@ -103,21 +103,23 @@ fn kraft() -> Result<()> {
     Ok(())
 }
 
-/// Every file of the topic, by the numbers that the file system gives it.
+/// Every file of the topic, by the numbers that the file system gives it. The broker may make and rename some meanwhile.
 fn segments_are_known(index: &mut LogDirs, data: &Path) -> Result<()> {
-    index.maintain(Instant::now());
-    for partition in 0..2_u32 {
-        let mut segments = 0;
-        for entry in fs::read_dir(data.join(format!("orders-{partition}")))? {
-            let metadata = entry?.metadata()?;
-            let inode = Inode { device: kernel_device(metadata.dev()), number: metadata.ino() };
-            let file = index.file(inode).context("a file that is not known")?;
-            ensure!((file.partition.topic.as_str(), file.partition.number) == ("orders", partition), "{file:?}");
-            segments += u32::from(file.kind == FileKind::Log);
+    eventually("all files to be known", LIMIT, || {
+        index.maintain(Instant::now());
+        for partition in 0..2_u32 {
+            let mut segments = 0;
+            for entry in fs::read_dir(data.join(format!("orders-{partition}")))? {
+                let metadata = entry?.metadata()?;
+                let inode = Inode { device: kernel_device(metadata.dev()), number: metadata.ino() };
+                let file = index.file(inode).context("a file that is not known")?;
+                ensure!((file.partition.topic.as_str(), file.partition.number) == ("orders", partition), "{file:?}");
+                segments += u32::from(file.kind == FileKind::Log);
+            }
+            ensure!(segments == 1, "{segments}");
         }
-        ensure!(segments == 1, "{segments}");
-    }
-    Ok(())
+        Ok(Some(()))
+    })
 }
 
 fn collections_are_known(process: &Found) -> Result<()> {
