@@ -10,15 +10,8 @@ pub(crate) fn now() -> Timestamp {
     Timestamp(read(ClockId::Realtime))
 }
 
-/// When something happened that the monotonic clock (`ktime_get_ns`) saw at `nanos`: by both clocks now, so that it is
-/// right even when the wall clock was set in between.
-pub(crate) fn of_monotonic(nanos: u64) -> Timestamp {
-    let (then, now) = beside(ClockId::Monotonic, now);
-    back(now, then, nanos)
-}
-
-/// When something began and ended by the monotonic clock: both by one look at the clocks, so that it took as long as it
-/// did.
+/// When something began and ended that the monotonic clock (`ktime_get_ns`) saw: by both clocks now, so that it is right
+/// even when the wall clock was set in between, and by one look at them, so that it took as long as it did.
 pub(crate) fn span_of_monotonic(start: u64, end: u64) -> (Timestamp, Timestamp) {
     let (then, now) = beside(ClockId::Monotonic, now);
     (back(now, then, start), back(now, then, end))
@@ -61,8 +54,13 @@ fn back(now: Timestamp, then: u64, nanos: u64) -> Timestamp {
 /// Nanoseconds.
 pub(crate) fn read(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
-    let nanos = Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0));
-    u64::try_from(nanos.as_nanos()).unwrap_or(u64::MAX)
+    let since = Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0));
+    nanos(since)
+}
+
+/// A duration in nanoseconds; a `u64` holds 584 years of them.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -72,7 +70,7 @@ mod tests {
     #[test]
     fn what_the_monotonic_clock_saw_just_now_was_just_now() {
         let (before, seen, after) = (now(), read(ClockId::Monotonic), now());
-        let told = of_monotonic(seen);
+        let (told, _) = span_of_monotonic(seen, seen);
         assert!(before.0 <= told.0 + 1_000_000 && told.0 <= after.0 + 50_000_000, "{before:?} {told:?} {after:?}");
     }
 

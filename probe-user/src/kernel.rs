@@ -30,7 +30,7 @@ pub use cost::{Cost, MapFill, ProgramCost};
 pub use event::{Connection, Event, address, connection, device};
 pub use limits::{Limits, Wanted};
 pub use object::PROGRAMS;
-pub use reading::{Counted, Growth, Reading};
+pub use reading::{Counted, Growth, Reading, plus};
 pub(crate) use sampler::lacking;
 pub use sampler::{Sampler, State};
 

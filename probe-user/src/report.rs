@@ -112,7 +112,7 @@ impl Reports {
         process::up(&sources.up.states().collect::<Vec<_>>(), readings);
 
         let reading = sources.kernel.read();
-        let mut known = Known { processes, log_dirs, partitions: sources.partitions, burst_gap: BURST_GAP };
+        let mut known = Known { processes, log_dirs, partitions: sources.partitions };
         page_cache.report(&reading, sees_asked(sources.kernel.samplers()), &mut known, readings, spans);
         let files = disks.report(&reading, &mut known, readings);
         let peers = tcp.report(&reading, &known, readings);
@@ -130,9 +130,6 @@ impl Reports {
         disks.thresholds(spans.slow())
     }
 }
-
-/// Misses of a file further apart than this belong to two bursts.
-const BURST_GAP: u64 = 1_000_000_000;
 
 /// Whether it is known what reads ask for, and so the ratio.
 fn sees_asked(samplers: &[Sampler]) -> bool {

@@ -40,8 +40,14 @@ pub struct Reading {
 pub(super) fn sum<'a>(of_processors: impl Iterator<Item = &'a Shared<Process>>) -> Process {
     of_processors.fold(Process::default(), |sum, Shared(one)| Process {
         cgroup: sum.cgroup.max(one.cgroup),
-        pages: combine(&sum.pages, &one.pages, u64::wrapping_add),
+        pages: plus(&sum.pages, &one.pages),
     })
+}
+
+/// Both together.
+#[must_use]
+pub fn plus(left: &Pages, right: &Pages) -> Pages {
+    combine(left, right, u64::wrapping_add)
 }
 
 /// All entries of a map, each once although the map changes meanwhile.

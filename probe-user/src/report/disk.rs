@@ -16,6 +16,7 @@ use super::labels;
 use super::running::Running;
 use super::spans::Spans;
 use crate::clock;
+use crate::discovery::log_dirs::kernel_device;
 use crate::kernel::{self, Growth, Reading};
 
 /// Totals of what the kernel counted.
@@ -101,7 +102,7 @@ impl Disks {
                 let cluster = watched.cluster.clone();
                 attributes.push((Attribute::Operation, Value::Static(call(operation))));
                 let mut name = call(operation).to_owned();
-                let key = FileKey { tgid, dev: kernel_number(dev), ino };
+                let key = FileKey { tgid, dev: kernel_device(dev), ino };
                 if let Some(file) = known.file(key) {
                     name = format!("{name} {}", file.partition.topic);
                     attributes.extend(labels::of_partition(
@@ -144,11 +145,6 @@ const fn call(operation: u32) -> &'static str {
         fsync::FSYNC => "fsync",
         _ => "fdatasync",
     }
-}
-
-/// As the kernel numbers devices inside.
-fn kernel_number(dev: u64) -> u32 {
-    (rustix::fs::major(dev) << 20) | (rustix::fs::minor(dev) & 0xf_ffff)
 }
 
 /// Names of block devices, by number.

@@ -30,8 +30,6 @@ pub(crate) struct Known<'a> {
     pub(crate) log_dirs: &'a mut LogDirs,
     /// Whether partitions are told apart in metrics.
     pub(crate) partitions: bool,
-    /// Two misses of a file further apart than these nanoseconds belong to two bursts.
-    pub(crate) burst_gap: u64,
 }
 
 impl Known<'_> {

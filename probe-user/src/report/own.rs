@@ -1,11 +1,10 @@
 //! The probe itself: what of it works, what it costs, what it lost.
 
-use std::time::Duration;
-
 use kafkascope_protocol::Timestamp;
 use kafkascope_telemetry::metric::Metric;
 use kafkascope_telemetry::{Attribute, AttributeValue as Value, Readings};
 
+use crate::clock;
 use crate::kernel::{Cost, Sampler, State};
 use crate::process::Figures;
 use crate::roots::{Pid, Roots};
@@ -30,7 +29,7 @@ pub(crate) fn cost(cost: &Cost, forgotten: &[(&str, u64)], since: Timestamp, rea
         for program in &cost.programs {
             let attributes = [(Attribute::Program, Value::name(program.name.as_bytes()))];
             readings.total(Metric::SelfProgramRuns, &attributes, program.runs, since);
-            readings.total(Metric::SelfProgramTime, &attributes, nanos(program.time), since);
+            readings.total(Metric::SelfProgramTime, &attributes, clock::nanos(program.time), since);
         }
     }
     for map in &cost.maps {
@@ -51,8 +50,4 @@ pub(crate) fn process(roots: &Roots, since: Timestamp, readings: &mut Readings) 
         readings.total(Metric::SelfCpuTime, &[(Attribute::CpuMode, Value::Static(mode))], time, since);
     }
     readings.state(Metric::SelfMemory, &[], super::signed(figures.resident));
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -9,14 +9,16 @@ use std::collections::HashMap;
 use kafkascope_probe_ebpf::{FileKey, FilePages, Pages};
 use kafkascope_telemetry::metric::Metric;
 use kafkascope_telemetry::{Attribute, AttributeValue as Value, Event, Readings};
+use rustix::time::ClockId;
 
 use super::hit_ratio::HitRatio;
 use super::known::Known;
 use super::labels::{self, Attributes};
 use super::spans::Spans;
 use crate::clock;
+use crate::config::BURST_GAP;
 use crate::discovery::log_dirs::Inode;
-use crate::kernel::{Growth, Reading};
+use crate::kernel::{Counted, Growth, Reading, plus};
 
 /// Cold reads of a file that went on for so long, or so many pages, are worth a span: a fetch waited for them.
 const BURST_PAGES: u64 = 256;
@@ -68,7 +70,7 @@ impl PageCache {
         // neither of a topic nor of none.
         for (key, pages) in grown.iter().chain(&self.unplaced) {
             let left = rest.entry(key.tgid).or_default();
-            *left = less(left, pages);
+            *left = left.minus(pages);
         }
         known.look_for(grown.iter().map(|(key, _)| *key));
         let waited = std::mem::take(&mut self.unplaced).into_iter().map(|placed| (placed, true));
@@ -76,7 +78,7 @@ impl PageCache {
             let Some((attributes, subject)) = known.of_topic(key, readings.dictionary()) else {
                 if has_waited {
                     let left = rest.entry(key.tgid).or_default();
-                    *left = more(left, &pages);
+                    *left = plus(left, &pages);
                 } else {
                     self.unplaced.push((key, pages));
                 }
@@ -118,10 +120,11 @@ impl PageCache {
         readings: &mut Readings,
         spans: &mut Spans,
     ) {
+        let ended_before = clock::read(ClockId::Monotonic).saturating_sub(clock::nanos(BURST_GAP));
         for (key, file) in files {
             let long = file.burst_pages >= BURST_PAGES
                 || spans.is_slow(file.burst_end_ns - file.burst_start_ns.min(file.burst_end_ns));
-            let over = clock::of_monotonic(file.burst_end_ns).0 + known.burst_gap < readings.at().0;
+            let over = file.burst_end_ns < ended_before;
             if file.burst_start_ns == 0 || !long || !over || self.told.get(key) == Some(&file.burst_start_ns) {
                 continue;
             }
@@ -160,26 +163,6 @@ fn report(pages: &Pages, asked_is_seen: bool, attributes: &Attributes, readings:
         attributes.push((Attribute::PageKind, Value::Static(kind)));
         readings.more(Metric::PageCachePages, &attributes, count);
         attributes.pop();
-    }
-}
-
-fn more(left: &Pages, right: &Pages) -> Pages {
-    Pages {
-        asked: left.asked + right.asked,
-        read_in: left.read_in + right.read_in,
-        readahead_unasked: left.readahead_unasked + right.readahead_unasked,
-        fault: left.fault + right.fault,
-        write: left.write + right.write,
-    }
-}
-
-fn less(left: &Pages, right: &Pages) -> Pages {
-    Pages {
-        asked: left.asked.saturating_sub(right.asked),
-        read_in: left.read_in.saturating_sub(right.read_in),
-        readahead_unasked: left.readahead_unasked.saturating_sub(right.readahead_unasked),
-        fault: left.fault.saturating_sub(right.fault),
-        write: left.write.saturating_sub(right.write),
     }
 }
 

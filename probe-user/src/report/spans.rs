@@ -5,6 +5,7 @@ use std::time::Duration;
 use kafkascope_telemetry::{Event, Readings};
 
 use super::budget::Budget;
+use crate::clock;
 
 /// Decides what becomes a span.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub(crate) struct Spans {
 impl Spans {
     /// What takes as long as `slow` is worth a span.
     pub(crate) fn new(slow: Duration) -> Self {
-        Self { slow: u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX), budget: Budget::default() }
+        Self { slow: clock::nanos(slow), budget: Budget::default() }
     }
 
     /// From when on something is slow, whatever else there is.

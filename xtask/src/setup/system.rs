@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::{Absent, step};
-use crate::workspace::which;
+use crate::workspace::{self, which};
 
 /// A program that must be there.
 pub(super) struct Tool {
@@ -91,9 +91,7 @@ fn is_there(program: &str) -> bool {
 }
 
 fn can_install() -> bool {
-    Path::new("/etc/debian_version").exists()
-        && which("apt-get").is_some()
-        && step::answer(Command::new("id").arg("-u")).is_ok_and(|id| id == "0")
+    Path::new("/etc/debian_version").exists() && which("apt-get").is_some() && workspace::is_root()
 }
 
 fn apt_get() -> Command {
