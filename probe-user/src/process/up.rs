@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::discovery::{Process, Role, StartTime};
+use crate::discovery::{NodeId, Process, Role, StartTime};
 use crate::roots::{Pid, Roots};
 
 /// A process that the configuration expects.
@@ -34,6 +34,8 @@ pub struct State {
     pub cluster: Option<String>,
     /// What it is or last was; nothing if it was never seen.
     pub role: Option<Role>,
+    /// Its number, if it is a server and that was ever known.
+    pub node: Option<NodeId>,
     /// Whether it is there.
     pub up: bool,
     /// Whether it listens, by port.
@@ -63,6 +65,7 @@ struct Entry {
     expected: bool,
     configured_ports: bool,
     role: Option<Role>,
+    node: Option<NodeId>,
     /// The present or the last one.
     incarnation: Option<(Pid, StartTime)>,
     life: Option<Life>,
@@ -144,6 +147,7 @@ impl Up {
             name: key.name.clone(),
             cluster: key.cluster.clone(),
             role: entry.role.clone(),
+            node: entry.node,
             up: entry.life.is_some(),
             listening: entry.ports.iter().map(|(number, port)| (*number, port.open)).collect(),
             restarts: entry.restarts,
@@ -181,6 +185,7 @@ impl Entry {
             return;
         }
         self.role = Some(process.role.clone());
+        self.node = process.node;
         self.last_up = Some(now);
         let listens = |port: u16| process.listeners.iter().any(|address| address.port() == port);
         if !self.configured_ports {

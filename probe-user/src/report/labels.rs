@@ -20,10 +20,7 @@ pub(crate) fn of_process(process: &Process) -> Attributes {
     if let Some(cluster) = &process.cluster {
         attributes.push((Attribute::Cluster, Value::name(cluster.as_bytes())));
     }
-    // The number of a ZooKeeper server is none of a broker.
-    if let (Some(NodeId(id)), Role::Broker | Role::Combined | Role::Controller) = (process.node, &process.role) {
-        attributes.push((Attribute::BrokerId, Value::Integer(id.into())));
-    }
+    attributes.extend(broker_id(&process.role, process.node));
     if let Some(container) = &process.cgroup.container {
         attributes.push((Attribute::ContainerId, Value::name(container.as_bytes())));
     }
@@ -72,18 +69,14 @@ pub(crate) fn of_name(state: &State) -> Attributes {
     if let Some(cluster) = &state.cluster {
         attributes.push((Attribute::Cluster, Value::name(cluster.as_bytes())));
     }
-    if let Some(Role::Broker | Role::Combined | Role::Controller) = &state.role
-        && let Some(id) = node_id(&state.name)
-    {
-        attributes.push((Attribute::BrokerId, Value::Integer(id)));
-    }
+    attributes.extend(state.role.as_ref().and_then(|role| broker_id(role, state.node)));
     attributes
 }
 
-/// The name of a broker or controller is what discovery made of its node id: `broker-1`, and `broker-1.2` for one more.
-fn node_id(name: &str) -> Option<i64> {
-    let (_, id) = name.split_once('-')?;
-    id.split('.').next()?.parse().ok()
+/// The number of a ZooKeeper server is none of a broker.
+fn broker_id(role: &Role, node: Option<NodeId>) -> Option<(Attribute, Value)> {
+    let is_kafka = matches!(role, Role::Broker | Role::Combined | Role::Controller);
+    node.filter(|_| is_kafka).map(|NodeId(id)| (Attribute::BrokerId, Value::Integer(id.into())))
 }
 
 #[cfg(test)]
@@ -91,8 +84,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_the_node_id_also_of_one_more_with_the_same() {
-        let names = ["broker-1", "broker-12.2", "controller-3000", "broker", "broker-x"];
-        assert_eq!(names.map(node_id), [Some(1), Some(12), Some(3000), None, None]);
+    fn who_may_not_be_there_has_its_broker_id_also_as_one_more_with_the_same_name() {
+        let id = |name: &str, role, node: Option<i32>| {
+            let (name, node) = (name.to_owned(), node.map(NodeId));
+            let state = State { name, cluster: None, role, node, up: false, listening: Vec::new(), restarts: 0 };
+            let id = of_name(&state).into_iter().find(|(key, _)| *key == Attribute::BrokerId);
+            id.map(|(_, value)| value.scalar().to_string())
+        };
+        assert_eq!(id("broker-1", Some(Role::Broker), Some(1)).as_deref(), Some("1"));
+        assert_eq!(id("broker-12.2", Some(Role::Combined), Some(12)).as_deref(), Some("12"));
+        assert_eq!(id("controller-3000", Some(Role::Controller), Some(3000)).as_deref(), Some("3000"));
+        assert_eq!(id("broker", Some(Role::Broker), None), None);
+        assert_eq!(id("zookeeper-1", Some(Role::ZooKeeper), Some(1)), None);
+        assert_eq!(id("broker-9", None, None), None);
     }
 }
