@@ -22,6 +22,9 @@ pub struct Limits {
     pub session_partitions: usize,
     /// Fetch sessions remembered per connection. A client keeps one session per broker, hence one per connection.
     pub sessions: usize,
+    /// Aborted transactions remembered of one partition in a Fetch response, 16 bytes each. A partition's answer is 1 MiB by
+    /// default (`max.partition.fetch.bytes`), and it names those only that have a batch in it, of 61 bytes at least.
+    pub aborted: usize,
 }
 
 impl Default for Limits {
@@ -34,6 +37,7 @@ impl Default for Limits {
             topics: 16_384,
             session_partitions: 65_536,
             sessions: 4,
+            aborted: 16_384,
         }
     }
 }

@@ -2,23 +2,33 @@
 //!
 //! All observations of one request carry its [`RequestSeq`]. They come in the order of the bytes:
 //! [`RequestHead`], what its body says, then (possibly after other requests) what the response body says, and exactly
-//! one [`Exchange`] at the end, whatever happened.
+//! one [`Exchange`] at the end, whatever happened. Responses come after other requests, so whoever needs to know what a
+//! response's partition was asked for pairs them by request and partition.
 
 mod batch;
 mod cluster;
 mod exchange;
 mod failure;
 mod fetch;
+mod group;
+mod offset;
 mod produce;
+mod share;
 mod topic;
+mod transaction;
 
 pub use batch::*;
 pub use cluster::*;
 pub use exchange::*;
 pub use failure::*;
 pub use fetch::*;
+pub use group::*;
+pub use offset::*;
 pub use produce::*;
+pub use share::*;
 pub use topic::*;
+pub use transaction::*;
+
 /// One fact.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
@@ -58,14 +68,102 @@ pub enum Observation<'a> {
     FetchPartition(FetchPartition<'a>),
     /// A record batch inside a Fetch response.
     FetchBatch(PartitionBatch<'a>),
-    /// A broker that a Metadata response names.
+    /// Aborted transactions in a partition of a Fetch response were more than
+    /// [`Limits::aborted`](crate::Limits::aborted): batches of the rest are not told to be aborted.
+    AbortedForgotten {
+        /// How many transactions.
+        transactions: u32,
+    },
+    /// Where a Fetch response says that the client's log and the leader's part.
+    DivergingEpoch(DivergingEpoch<'a>),
+    /// The partition's leader, as a response to somebody who did not know it says (KIP-951).
+    CurrentLeader(CurrentLeader<'a>),
+    /// A broker that a Metadata or DescribeCluster response names.
     Broker(Broker<'a>),
-    /// The cluster id in a Metadata response (v2+).
+    /// The cluster id in a Metadata (v2+) or DescribeCluster response.
     ClusterId(&'a [u8]),
-    /// A topic of a Metadata response; its partitions follow.
+    /// The controller in a DescribeCluster response.
+    Controller(Controller),
+    /// A topic of a Metadata or DescribeTopicPartitions response; its partitions follow.
     TopicMetadata(TopicMetadata<'a>),
-    /// A partition of a Metadata response.
+    /// A partition of a Metadata or DescribeTopicPartitions response.
     PartitionMetadata(PartitionMetadata<'a>),
+    /// A topic of a CreateTopics response.
+    TopicCreated(TopicCreated<'a>),
+    /// A topic of a DeleteTopics response.
+    TopicDeleted(TopicDeleted<'a>),
+    /// The start of an OffsetCommit or TxnOffsetCommit request's body.
+    CommitHead(CommitHead<'a>),
+    /// A partition of an OffsetCommit or TxnOffsetCommit request.
+    CommitPartition(CommitPartition<'a>),
+    /// The coordinator's answer for one partition of an OffsetCommit or TxnOffsetCommit request.
+    CommitResult(CommitResult<'a>),
+    /// A group whose committed offsets were asked for.
+    CommittedGroup(CommittedGroup<'a>),
+    /// What a group has committed for one partition.
+    CommittedOffset(CommittedOffset<'a>),
+    /// The start of a ListOffsets request's body.
+    ListOffsetsHead(ListOffsetsHead),
+    /// A partition of a ListOffsets request.
+    OffsetAsked(OffsetAsked<'a>),
+    /// A partition of a ListOffsets response.
+    OffsetListed(OffsetListed<'a>),
+    /// A partition of an OffsetForLeaderEpoch response.
+    EpochEnd(EpochEnd<'a>),
+    /// A key that a FindCoordinator request asks for.
+    CoordinatorAsked(CoordinatorAsked<'a>),
+    /// A coordinator that a FindCoordinator response names.
+    Coordinator(Coordinator<'a>),
+    /// A JoinGroup request.
+    JoinGroup(JoinGroup<'a>),
+    /// Why it was sent.
+    JoinReason(JoinReason<'a>),
+    /// The response to JoinGroup.
+    JoinedGroup(JoinedGroup<'a>),
+    /// A member in it.
+    GroupMember(GroupMember<'a>),
+    /// A SyncGroup request.
+    SyncGroup(Membership<'a>),
+    /// The response to SyncGroup.
+    SyncedGroup(SyncedGroup<'a>),
+    /// A topic that a member is assigned, in a SyncGroup, ConsumerGroupHeartbeat or ShareGroupHeartbeat response.
+    AssignedTopic(AssignedTopic<'a>),
+    /// A Heartbeat request.
+    Heartbeat(Membership<'a>),
+    /// A LeaveGroup request.
+    LeaveGroup(LeaveGroup<'a>),
+    /// A member in it.
+    LeavingMember(LeavingMember<'a>),
+    /// A ConsumerGroupHeartbeat, ShareGroupHeartbeat or StreamsGroupHeartbeat request.
+    GroupHeartbeat(GroupHeartbeat<'a>),
+    /// What the member of a ConsumerGroupHeartbeat request has.
+    OwnedPartitions(OwnedPartitions),
+    /// A topic of it.
+    OwnedTopic(AssignedTopic<'a>),
+    /// The response to such a heartbeat.
+    GroupHeartbeatResult(GroupHeartbeatResult<'a>),
+    /// A group of a ConsumerGroupDescribe or StreamsGroupDescribe response.
+    GroupDescribed(GroupDescribed<'a>),
+    /// A member in it.
+    MemberDescribed(MemberDescribed<'a>),
+    /// An InitProducerId request.
+    InitProducer(InitProducer<'a>),
+    /// The identity that a producer has from here on.
+    ProducerIdentity(ProducerIdentity),
+    /// An AddOffsetsToTxn request.
+    TransactionGroup(TransactionGroup<'a>),
+    /// An EndTxn request.
+    TransactionEnd(TransactionEnd<'a>),
+    /// The start of a ShareFetch request's body.
+    ShareFetchHead(ShareHead<'a>),
+    /// A partition of a ShareFetch response.
+    SharePartition(SharePartition<'a>),
+    /// What the member has got of it.
+    ShareAcquired(ShareAcquired<'a>),
+    /// The start of a ShareAcknowledge request's body.
+    ShareAcknowledgeHead(ShareHead<'a>),
+    /// A partition of a ShareAcknowledge response.
+    ShareAcknowledged(ShareAcknowledged<'a>),
     /// Bytes of a record batch that the sink asked for in [`Sink::at_batch`](crate::Sink::at_batch).
     Captured(Captured<'a>),
     /// A batch whose capture did not fit into the worker's budget.

@@ -277,7 +277,10 @@ fn batches<'a>(
     fetch_offset: Option<i64>,
     heads: &[BatchHead],
 ) -> Vec<PartitionBatch<'a>> {
-    heads.iter().map(|head| PartitionBatch { seq: SEQ, topic, partition, fetch_offset, head: *head }).collect()
+    heads
+        .iter()
+        .map(|head| PartitionBatch { seq: SEQ, topic, partition, fetch_offset, aborted: false, head: *head })
+        .collect()
 }
 
 fn produce_facts<'a>(request: &'a ProduceRequest, version: i16, heads: &[Vec<BatchHead>]) -> Vec<Observation<'a>> {

@@ -90,6 +90,7 @@ impl Records {
                 topic: context.memory.topics.describe(place.topic),
                 partition: place.partition,
                 fetch_offset: place.fetch_offset,
+                aborted: false,
                 head,
             };
             context.sink.observe(match place.direction {

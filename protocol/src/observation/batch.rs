@@ -103,6 +103,9 @@ pub struct PartitionBatch<'a> {
     pub partition: i32,
     /// Fetch only: the offset that was asked for, if known. Records below it are delivered but not wanted.
     pub fetch_offset: Option<i64>,
+    /// Fetch only: its transaction was aborted, so a `read_committed` consumer does not deliver it. Known from the response
+    /// itself (v4+), which says it to such consumers only.
+    pub aborted: bool,
     /// The batch.
     pub head: BatchHead,
 }

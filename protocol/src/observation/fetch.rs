@@ -60,6 +60,22 @@ pub struct FetchPartition<'a> {
     pub record_bytes: u64,
 }
 
+/// Where the client's log and the leader's part (KIP-595, v12+): what the client has read past `end_offset` is no longer in
+/// the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DivergingEpoch<'a> {
+    /// The request.
+    pub seq: RequestSeq,
+    /// The topic.
+    pub topic: TopicRef<'a>,
+    /// The partition.
+    pub partition: i32,
+    /// Largest epoch that both have; -1 if there is none.
+    pub epoch: i32,
+    /// The offset behind its last record on the leader; -1 if there is none.
+    pub end_offset: i64,
+}
+
 /// What a whole Fetch exchange was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchSummary {
