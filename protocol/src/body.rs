@@ -1,28 +1,44 @@
 //! Bodies, by API. Each reader of a body is a state that walks over elements as they pass (see [`crate::reader`]).
 //!
-//! One more API is one more file with a `walk`, one line in [`RequestBody`] or [`ResponseBody`], one in its `of` and one in
-//! its `walk`.
+//! The hot ones, Metadata, and those that a connection begins with have a walk of their own; all others are trees, and one
+//! more of them is one more file and a line for each direction in [`trees`].
 
 mod api_versions;
+mod classic_group;
+mod describe_cluster;
+mod describe_topics;
 mod fetch_request;
 mod fetch_response;
+mod find_coordinator;
+mod group_describe;
+mod group_heartbeat;
+mod leader_epoch;
+mod list_offsets;
 mod metadata_response;
+mod offset_commit;
+mod offset_fetch;
 mod produce_request;
 mod produce_response;
 mod records;
 mod sasl;
+mod share;
+mod topic_admin;
+mod transaction;
+mod tree;
+mod trees;
 mod walk;
 
 use alloc::{boxed::Box, vec::Vec};
 
 use crate::{
-    ApiKey, ApiVersion, CaptureBudget, Depth, Exchange, Limits, Sink,
+    ApiKey, ApiVersion, CaptureBudget, Depth, ErrorCode, Exchange, Limits, RequestSeq, Sink,
     in_flight::Entry,
     positions::Positions,
     reader::{Halt, Read, Reader, Tags},
     sasl::Sasl,
     topics::Topics,
 };
+use trees::{RequestTree, ResponseTree};
 use walk::Walk;
 
 /// What a connection remembers from one message to the next, other than the requests in flight.
@@ -41,6 +57,19 @@ pub(crate) struct Context<'c, S> {
     /// The request that is read or answered.
     pub(crate) entry: &'c mut Entry,
     pub(crate) scratch: &'c mut Scratch,
+}
+
+impl<S> Context<'_, S> {
+    /// The request that is read or answered.
+    const fn seq(&self) -> RequestSeq {
+        self.entry.exchange.seq
+    }
+
+    /// What most responses begin with.
+    const fn answered(&mut self, throttle_ms: Option<i32>, error: ErrorCode) {
+        self.entry.exchange.throttle_ms = throttle_ms;
+        self.entry.failed(error);
+    }
 }
 
 /// What a body needs rarely and not for longer than its frame. It is apart from the bodies, so that these are plain values.
@@ -78,6 +107,7 @@ pub(crate) enum RequestBody {
     SaslAuthenticate {
         flexible: bool,
     },
+    Tree(RequestTree),
 }
 
 /// A response's body.
@@ -95,6 +125,7 @@ pub(crate) enum ResponseBody {
     SaslAuthenticate {
         version: i16,
     },
+    Tree(ResponseTree),
 }
 
 impl RequestBody {
@@ -112,7 +143,7 @@ impl RequestBody {
                 Self::ApiVersions(api_versions::Request)
             }
             (ApiKey::SASL_AUTHENTICATE, _) => Self::SaslAuthenticate { flexible: version >= 2 },
-            _ => Self::Opaque,
+            _ => RequestTree::of(api, ApiVersion(version)).map_or(Self::Opaque, Self::Tree),
         }
     }
 
@@ -152,7 +183,7 @@ impl RequestBody {
     #[inline]
     pub(crate) const fn limit(&self, limits: &Limits) -> usize {
         match self {
-            Self::Opaque | Self::Produce(_) | Self::Fetch(_) => limits.field,
+            Self::Opaque | Self::Produce(_) | Self::Fetch(_) | Self::Tree(_) => limits.field,
             Self::ApiVersions(_) | Self::SaslHandshake | Self::SaslAuthenticate { .. } => limits.collected,
         }
     }
@@ -166,6 +197,7 @@ impl RequestBody {
             Self::ApiVersions(body) => body.walk(reader, context),
             Self::SaslHandshake => sasl::handshake_request(reader, context),
             Self::SaslAuthenticate { flexible } => sasl::authenticate_request(*flexible, reader, context),
+            Self::Tree(tree) => tree.walk(reader, context),
         }
     }
 }
@@ -182,7 +214,7 @@ impl ResponseBody {
             (ApiKey::METADATA, _) => Self::Metadata(metadata_response::Metadata::new(version)),
             (ApiKey::API_VERSIONS, _) => Self::ApiVersions { version },
             (ApiKey::SASL_AUTHENTICATE, _) => Self::SaslAuthenticate { version },
-            _ => Self::Opaque,
+            _ => ResponseTree::of(api, ApiVersion(version)).map_or(Self::Opaque, Self::Tree),
         }
     }
 
@@ -223,6 +255,7 @@ impl ResponseBody {
     pub(crate) const fn limit(&self, limits: &Limits) -> usize {
         match self {
             Self::Opaque | Self::Produce(_) | Self::Fetch(_) | Self::Metadata(_) => limits.field,
+            Self::Tree(tree) => tree.limit(limits),
             Self::ApiVersions { .. } | Self::SaslHandshake | Self::SaslAuthenticate { .. } => limits.collected,
         }
     }
@@ -237,6 +270,7 @@ impl ResponseBody {
             Self::ApiVersions { version } => api_versions::response(*version, reader, context),
             Self::SaslHandshake => sasl::handshake_response(reader, context),
             Self::SaslAuthenticate { version } => sasl::authenticate_response(*version, reader, context),
+            Self::Tree(tree) => tree.walk(reader, context),
         }
     }
 }

@@ -14,6 +14,7 @@ use support::feed::{BUDGET, Feed};
 use support::log::{Arena, Log};
 use support::messages::{self, Size};
 use support::random::Random;
+use support::samples;
 
 const ROUNDS: u64 = 25;
 const CLIENT: &str = "a client";
@@ -182,6 +183,25 @@ fn sasl_equals_the_fields_of_kafka_protocol() {
     }
 }
 
+#[test]
+fn groups_offsets_transactions_shares_and_the_cluster_equal_the_fields_of_kafka_protocol() {
+    for (api, versions, make) in samples::APIS {
+        for version in versions.clone() {
+            for seed in 0..ROUNDS {
+                let mut random = Random::new(seed << 16 | (*api as u64) << 8 | version as u64);
+                let arena = Arena::default();
+                let sample = make(&arena, &mut random, version);
+                let (request, response) = sample.frames(&mut random, 5, Some(CLIENT));
+                let (facts, exchange) = exchange_of(&arena, &request, Some(&response));
+                assert_facts(&facts, &sample.facts, *api, version, seed);
+                assert_answered(&exchange, &request, &response);
+                assert_eq!(exchange.error, first_error(sample.errors), "{api:?} v{version} seed {seed}");
+                assert_eq!(exchange.throttle_ms, sample.throttle_ms, "{api:?} v{version} seed {seed}");
+            }
+        }
+    }
+}
+
 /// Passes one exchange by a new connection; what it said, times left out, and how it ended.
 fn exchange_of<'a>(arena: &'a Arena, request: &[u8], response: Option<&Vec<u8>>) -> (Vec<Observation<'a>>, Exchange) {
     let mut feed = Feed::with(Limits::default(), Depth::Full, BUDGET, Log::new(arena));
@@ -214,28 +234,10 @@ fn assert_facts(facts: &[Observation<'_>], expected: &[Observation<'_>], api: Ap
 /// Without topic numbers, which `Log::assert_lawful` checks; and without the replica id where it stands at a body's end
 /// and may not be known yet.
 fn comparable(fact: Observation<'_>, version: i16) -> Observation<'_> {
-    match fact {
-        Observation::ProducePartition(it) => {
-            Observation::ProducePartition(ProducePartition { topic: unnumbered(it.topic), ..it })
-        }
-        Observation::ProduceBatch(it) => {
-            Observation::ProduceBatch(PartitionBatch { topic: unnumbered(it.topic), ..it })
-        }
-        Observation::ProduceResult(it) => {
-            Observation::ProduceResult(ProduceResult { topic: unnumbered(it.topic), ..it })
-        }
-        Observation::FetchAsked(it) => Observation::FetchAsked(FetchAsked { topic: unnumbered(it.topic), ..it }),
-        Observation::FetchPartition(it) => {
-            Observation::FetchPartition(FetchPartition { topic: unnumbered(it.topic), ..it })
-        }
-        Observation::FetchBatch(it) => Observation::FetchBatch(PartitionBatch { topic: unnumbered(it.topic), ..it }),
+    match Arena::unnumbered(fact) {
         Observation::FetchHead(it) if version >= 15 => Observation::FetchHead(FetchHead { replica_id: None, ..it }),
         other => other,
     }
-}
-
-fn unnumbered(topic: TopicRef<'_>) -> TopicRef<'_> {
-    TopicRef::new(TopicIndex(0), topic.label())
 }
 
 fn assert_answered(exchange: &Exchange, request: &[u8], response: &[u8]) {

@@ -52,16 +52,16 @@ pub(crate) fn text(value: impl Into<String>) -> StrBytes {
     StrBytes::from_string(value.into())
 }
 
-fn topic_name(random: &mut Random) -> TopicName {
+pub(crate) fn topic_name(random: &mut Random) -> TopicName {
     TopicName(text(format!("t{}", random.name(12))))
 }
 
-fn topic_id(random: &mut Random) -> Uuid {
+pub(crate) fn topic_id(random: &mut Random) -> Uuid {
     Uuid::from_u64_pair(random.next(), random.next())
 }
 
 /// Tagged fields that no schema knows, from number 100 on; only flexible versions have them.
-fn unknown_tags(random: &mut Random, flexible: bool) -> std::collections::BTreeMap<i32, Bytes> {
+pub(crate) fn unknown_tags(random: &mut Random, flexible: bool) -> std::collections::BTreeMap<i32, Bytes> {
     let count = if flexible && random.one_in(4) { 1 + random.below(2) } else { 0 };
     (0..count)
         .map(|i| {
