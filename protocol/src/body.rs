@@ -3,6 +3,7 @@
 //! The hot ones, Metadata, and those that a connection begins with have a walk of their own; all others are trees, and one
 //! more of them is one more file and a line for each direction in [`trees`].
 
+mod aborted;
 mod api_versions;
 mod classic_group;
 mod describe_cluster;
@@ -57,6 +58,7 @@ pub(crate) struct Context<'c, S> {
     /// The request that is read or answered.
     pub(crate) entry: &'c mut Entry,
     pub(crate) scratch: &'c mut Scratch,
+    pub(crate) limits: &'c Limits,
 }
 
 impl<S> Context<'_, S> {
@@ -79,17 +81,19 @@ pub(crate) struct Scratch {
     capture: Option<Box<records::Capture>>,
     /// Name of the topic whose partitions follow.
     topic: Vec<u8>,
+    /// Aborted transactions of the partition whose batches follow.
+    aborted: aborted::Aborted,
 }
 
 impl Scratch {
     pub(crate) const fn new() -> Self {
-        Self { capture: None, topic: Vec::new() }
+        Self { capture: None, topic: Vec::new(), aborted: aborted::Aborted::new() }
     }
 
     /// The frame has ended.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        if self.capture.is_some() || self.topic.capacity() > 0 {
+        if self.capture.is_some() || self.topic.capacity() > 0 || !self.aborted.is_unused() {
             *self = Self::new();
         }
     }
@@ -153,26 +157,25 @@ impl RequestBody {
         tagged: bool,
         reader: &mut Reader<'_, '_>,
         depth: Depth,
-        limits: &Limits,
         context: &mut Context<'_, S>,
     ) -> Read<()> {
         let Exchange { api, version, .. } = context.entry.exchange;
         match (api, depth) {
             (ApiKey::PRODUCE, Depth::Full) => {
                 skip_header_tags(tagged, reader)?;
-                reader.set_limit(limits.field);
+                reader.set_limit(context.limits.field);
                 produce_request::Produce::walk_whole(version.0, reader, context)
             }
             (ApiKey::FETCH, Depth::Full) => {
                 skip_header_tags(tagged, reader)?;
-                reader.set_limit(limits.field);
+                reader.set_limit(context.limits.field);
                 fetch_request::Fetch::walk_whole(version.0, reader, context)
             }
             _ => match Self::of(api, version, depth) {
                 Self::Opaque => Err(Halt::Enough),
                 mut body => {
                     skip_header_tags(tagged, reader)?;
-                    reader.set_limit(body.limit(limits));
+                    reader.set_limit(body.limit(context.limits));
                     body.walk(reader, context)
                 }
             },
@@ -224,26 +227,25 @@ impl ResponseBody {
         tagged: bool,
         reader: &mut Reader<'_, '_>,
         depth: Depth,
-        limits: &Limits,
         context: &mut Context<'_, S>,
     ) -> Read<()> {
         let Exchange { api, version, .. } = context.entry.exchange;
         match (api, depth) {
             (ApiKey::PRODUCE, Depth::Full) => {
                 skip_header_tags(tagged, reader)?;
-                reader.set_limit(limits.field);
+                reader.set_limit(context.limits.field);
                 produce_response::Produce::walk_whole(version.0, reader, context)
             }
             (ApiKey::FETCH, Depth::Full) => {
                 skip_header_tags(tagged, reader)?;
-                reader.set_limit(limits.field);
+                reader.set_limit(context.limits.field);
                 fetch_response::Fetch::walk_whole(version.0, reader, context)
             }
             _ => match Self::of(api, version, depth) {
                 Self::Opaque => Err(Halt::Enough),
                 mut body => {
                     skip_header_tags(tagged, reader)?;
-                    reader.set_limit(body.limit(limits));
+                    reader.set_limit(body.limit(context.limits));
                     body.walk(reader, context)
                 }
             },

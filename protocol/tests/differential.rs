@@ -2,13 +2,17 @@
 
 mod support;
 
+use std::collections::HashSet;
+
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch as FetchLeader};
+use kafka_protocol::messages::produce_response::LeaderIdAndEpoch as ProduceLeader;
 use kafka_protocol::messages::{
     ApiKey, FetchRequest, FetchResponse, MetadataResponse, ProduceRequest, ProduceResponse,
 };
 use kafkascope_protocol::{
-    Acks, ApiVersion, BatchHead, Broker, Depth, ErrorCode, Exchange, FetchAsked, FetchHead, FetchPartition, Limits,
-    NodeIds, Observation, Outcome, PartitionBatch, PartitionMetadata, ProduceHead, ProducePartition, ProduceResult,
-    RequestSeq, TopicId, TopicIndex, TopicLabel, TopicMetadata, TopicRef,
+    Acks, ApiVersion, BatchHead, Broker, CurrentLeader, Depth, DivergingEpoch, ErrorCode, Exchange, FetchAsked,
+    FetchHead, FetchPartition, Limits, NodeIds, Observation, Outcome, PartitionBatch, PartitionMetadata, ProduceHead,
+    ProducePartition, ProduceResult, RequestSeq, TopicId, TopicIndex, TopicLabel, TopicMetadata, TopicRef,
 };
 use support::feed::{BUDGET, Feed};
 use support::log::{Arena, Log};
@@ -323,6 +327,12 @@ fn produce_results(response: &ProduceResponse, version: i16) -> Vec<Observation<
                 base_offset: partition.base_offset,
                 log_start_offset: (version >= 5).then_some(partition.log_start_offset),
             }));
+            let leader = &partition.current_leader;
+            if *leader != ProduceLeader::default() {
+                let (partition, leader, leader_epoch) = (partition.index, leader.leader_id.0, leader.leader_epoch);
+                let leader = CurrentLeader { seq: SEQ, topic, partition, leader, leader_epoch };
+                facts.push(Observation::CurrentLeader(leader));
+            }
         }
     }
     facts
@@ -383,11 +393,50 @@ fn fetch_partitions<'a>(
                 record_bytes: records_of(partition) as u64,
             }));
             let heads = heads.next().expect("as many as partitions");
-            let of_partition = batches(topic, partition.partition_index, fetch_offset, heads);
+            let mut of_partition = batches(topic, partition.partition_index, fetch_offset, heads);
+            leave_out_aborted(&mut of_partition, partition.aborted_transactions.as_deref().unwrap_or_default());
             facts.extend(of_partition.into_iter().map(Observation::FetchBatch));
+            let (diverging, leader) = (&partition.diverging_epoch, &partition.current_leader);
+            if *diverging != EpochEndOffset::default() {
+                facts.push(Observation::DivergingEpoch(DivergingEpoch {
+                    seq: SEQ,
+                    topic,
+                    partition: partition.partition_index,
+                    epoch: diverging.epoch,
+                    end_offset: diverging.end_offset,
+                }));
+            }
+            if *leader != FetchLeader::default() {
+                let (partition, leader, leader_epoch) =
+                    (partition.partition_index, leader.leader_id.0, leader.leader_epoch);
+                let leader = CurrentLeader { seq: SEQ, topic, partition, leader, leader_epoch };
+                facts.push(Observation::CurrentLeader(leader));
+            }
         }
     }
     facts
+}
+
+/// As Kafka's consumer does it, for which every control batch here is an abort marker.
+fn leave_out_aborted(batches: &mut [PartitionBatch<'_>], transactions: &[AbortedTransaction]) {
+    let mut transactions: Vec<_> = transactions.iter().map(|it| (it.first_offset, it.producer_id.0)).collect();
+    transactions.sort_unstable();
+    let mut transactions = transactions.into_iter().peekable();
+    let mut aborted = HashSet::new();
+    for batch in batches {
+        let last = batch.head.base_offset + i64::from(batch.head.last_offset_delta);
+        while let Some((_, producer_id)) = transactions.next_if(|(first, _)| *first <= last) {
+            aborted.insert(producer_id);
+        }
+        if !batch.head.is_transactional() {
+            continue;
+        }
+        if batch.head.is_control() {
+            aborted.remove(&batch.head.producer_id);
+        } else {
+            batch.aborted = aborted.contains(&batch.head.producer_id);
+        }
+    }
 }
 
 fn records_of(partition: &kafka_protocol::messages::fetch_response::PartitionData) -> usize {
