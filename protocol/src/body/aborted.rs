@@ -58,20 +58,22 @@ impl Aborted {
     }
 
     /// Whether the next batch of the partition belongs to an aborted transaction.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn covers(&mut self, batch: &BatchHead) -> bool {
-        if !batch.is_transactional() {
-            return false;
-        }
         let last_offset = batch.base_offset.saturating_add(i64::from(batch.last_offset_delta));
-        let begun = |it: &Transaction| (it.producer_id, it.first_offset) <= (batch.producer_id, last_offset);
+        // By value, so that the head need not be in memory.
+        batch.is_transactional() && self.is_open(batch.producer_id, last_offset, batch.is_control())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_open(&mut self, producer_id: i64, last_offset: i64, ends: bool) -> bool {
+        let begun = |it: &Transaction| (it.producer_id, it.first_offset) <= (producer_id, last_offset);
         let behind = self.transactions.partition_point(begun);
         let last = behind.checked_sub(1).and_then(|index| self.transactions.get_mut(index));
-        let Some(transaction) = last.filter(|it| it.producer_id == batch.producer_id && !it.ended) else {
-            return false;
-        };
-        transaction.ended = batch.is_control();
-        !transaction.ended
+        let Some(transaction) = last.filter(|it| it.producer_id == producer_id && !it.ended) else { return false };
+        transaction.ended = ends;
+        !ends
     }
 }
 

@@ -199,10 +199,17 @@ impl Fetch {
 
     #[inline(always)]
     fn aborted<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-        if self.has_aborted { self.some_aborted(reader, context) } else { Ok(()) }
+        if !self.has_aborted {
+            return Ok(());
+        }
+        let mut body = *self;
+        let read = reader.with_copy(|copy| body.some_aborted(copy, context));
+        *self = body;
+        read
     }
 
     #[cold]
+    #[inline(never)]
     fn some_aborted<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         loop {
             if self.state == State::AbortedEnd {
@@ -265,7 +272,7 @@ impl Fetch {
         if self.flexible {
             while let Some((tag, value)) = self.tags.next(reader, |tag| tag <= CURRENT_LEADER_TAG)? {
                 match tag {
-                    DIVERGING_EPOCH_TAG => self.diverging_epoch(value, context)?,
+                    DIVERGING_EPOCH_TAG => diverging_epoch(value, self.topic, self.partition.index, context)?,
                     _ => current_leader(value, self.topic, self.partition.index, context)?,
                 }
             }
@@ -273,22 +280,24 @@ impl Fetch {
         Ok(())
     }
 
-    #[cold]
-    fn diverging_epoch<S: Sink>(&self, field: &[u8], context: &mut Context<'_, S>) -> Read<()> {
-        let Some((epoch, rest)) = field.split_first_chunk() else { return Err(Halt::Malformed) };
-        let Some(end_offset) = rest.first_chunk() else { return Err(Halt::Malformed) };
-        context.sink.observe(Observation::DivergingEpoch(DivergingEpoch {
-            seq: context.entry.exchange.seq,
-            topic: context.memory.topics.describe(self.topic),
-            partition: self.partition.index,
-            epoch: i32::from_be_bytes(*epoch),
-            end_offset: i64::from_be_bytes(*end_offset),
-        }));
-        Ok(())
-    }
-
     #[inline(always)]
     fn skip_tags(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }
+}
+
+/// A tagged field that tells where the client's log and the leader's part.
+#[cold]
+#[inline(never)]
+fn diverging_epoch<S: Sink>(field: &[u8], topic: Topic, partition: i32, context: &mut Context<'_, S>) -> Read<()> {
+    let Some((epoch, rest)) = field.split_first_chunk() else { return Err(Halt::Malformed) };
+    let Some(end_offset) = rest.first_chunk() else { return Err(Halt::Malformed) };
+    context.sink.observe(Observation::DivergingEpoch(DivergingEpoch {
+        seq: context.entry.exchange.seq,
+        topic: context.memory.topics.describe(topic),
+        partition,
+        epoch: i32::from_be_bytes(*epoch),
+        end_offset: i64::from_be_bytes(*end_offset),
+    }));
+    Ok(())
 }

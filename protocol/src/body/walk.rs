@@ -75,6 +75,7 @@ impl Naming {
 
 /// A tagged field that names a partition's leader (KIP-951).
 #[cold]
+#[inline(never)]
 pub(super) fn current_leader<S: Sink>(
     field: &[u8],
     topic: Topic,
