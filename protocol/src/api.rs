@@ -117,6 +117,8 @@ impl ApiKey {
     pub const SHARE_ACKNOWLEDGE: Self = Self(79);
     /// StreamsGroupHeartbeat.
     pub const STREAMS_GROUP_HEARTBEAT: Self = Self(88);
+    /// StreamsGroupDescribe.
+    pub const STREAMS_GROUP_DESCRIBE: Self = Self(89);
 
     /// What this build knows of it.
     #[must_use]

@@ -142,6 +142,7 @@ pub(super) fn acknowledge_response<S: Sink>(
             let leader = (reader.i32(), reader.i32());
             reader.commit()?;
             at.partition = partition;
+            at.errors = [error, ErrorCode::NONE];
             context.entry.failed(error);
             let (seq, topic) = (context.seq(), context.memory.topics.describe(at.topic));
             let acknowledged = ShareAcknowledged { seq, topic, partition, error };
@@ -163,9 +164,11 @@ fn response_head<S: Sink>(lock: i16, at: &At, reader: &mut Reader<'_, '_>, conte
     Ok(Then::Array(topics))
 }
 
-/// The leader, which is there in any case: unless the client went to the wrong broker it is -1, or of no interest.
+/// The leader, which is there in any case: unless the client went to the wrong broker it is node 0, by default.
 fn current_leader<S: Sink>((leader, leader_epoch): (i32, i32), at: &At, context: &mut Context<'_, S>) {
-    if leader >= 0 {
+    let is_elsewhere =
+        |&error: &ErrorCode| error == ErrorCode::NOT_LEADER_OR_FOLLOWER || error == ErrorCode::FENCED_LEADER_EPOCH;
+    if leader >= 0 && at.errors.iter().any(is_elsewhere) {
         let (seq, topic) = (context.seq(), context.memory.topics.describe(at.topic));
         let leader = CurrentLeader { seq, topic, partition: at.partition, leader, leader_epoch };
         context.sink.observe(Observation::CurrentLeader(leader));

@@ -3,8 +3,9 @@
 use crate::{
     ApiKey, ApiVersion, Limits, Sink,
     body::{
-        Context, classic_group, describe_cluster, describe_topics, find_coordinator, group_describe, group_heartbeat,
-        leader_epoch, list_offsets, offset_commit, offset_fetch, share, topic_admin, transaction, tree::Tree,
+        Context, classic_group, consumer_describe, describe_cluster, describe_topics, find_coordinator,
+        group_heartbeat, leader_epoch, list_offsets, offset_commit, offset_fetch, share, streams_describe, topic_admin,
+        transaction, tree::Tree,
     },
     reader::{Halt, Read, Reader},
 };
@@ -89,12 +90,13 @@ trees! {
         TXN_OFFSET_COMMIT => offset_commit::transactional_response,
         DESCRIBE_CLUSTER => describe_cluster::response,
         CONSUMER_GROUP_HEARTBEAT => group_heartbeat::consumer_response,
-        CONSUMER_GROUP_DESCRIBE => group_describe::response,
+        CONSUMER_GROUP_DESCRIBE => consumer_describe::response,
         DESCRIBE_TOPIC_PARTITIONS => describe_topics::response,
         SHARE_GROUP_HEARTBEAT from share::OLDEST => group_heartbeat::share_response,
         SHARE_FETCH from share::OLDEST => share::fetch_response,
         SHARE_ACKNOWLEDGE from share::OLDEST => share::acknowledge_response,
         STREAMS_GROUP_HEARTBEAT => group_heartbeat::streams_response,
+        STREAMS_GROUP_DESCRIBE => streams_describe::response,
     }
 }
 

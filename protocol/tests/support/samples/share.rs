@@ -101,9 +101,9 @@ pub(super) fn fetch<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> 
             let length = random.below(300);
             PartitionData::default()
                 .with_partition_index(random.i32())
-                .with_error_code(error(random))
+                .with_error_code(partition_error(random))
                 .with_error_message(maybe_name(random))
-                .with_acknowledge_error_code(error(random))
+                .with_acknowledge_error_code(partition_error(random))
                 .with_acknowledge_error_message(maybe_name(random))
                 .with_current_leader(
                     LeaderIdAndEpoch::default()
@@ -148,7 +148,8 @@ pub(super) fn fetch<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> 
         let topic = identified(answer.topic_id);
         for it in &answer.partitions {
             let partition = it.partition_index;
-            leader(&mut sample, topic, partition, it.current_leader.leader_id, it.current_leader.leader_epoch);
+            let errors = [it.error_code, it.acknowledge_error_code];
+            leader(&mut sample, topic, partition, &errors, it.current_leader.leader_id, it.current_leader.leader_epoch);
             sample.errors.extend([it.error_code, it.acknowledge_error_code]);
             sample.sees(Observation::SharePartition(SharePartition {
                 seq: SEQ,
@@ -172,8 +173,20 @@ pub(super) fn fetch<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> 
     sample
 }
 
-fn leader(sample: &mut Sample<'_>, topic: TopicRef<'_>, partition: i32, leader: i32, leader_epoch: i32) {
-    if leader >= 0 {
+fn partition_error(random: &mut Random) -> i16 {
+    [0, 0, 6, 74, random.i16()][random.below(5)]
+}
+
+/// It is of interest to a client that went to the wrong broker.
+fn leader(
+    sample: &mut Sample<'_>,
+    topic: TopicRef<'_>,
+    partition: i32,
+    errors: &[i16],
+    leader: i32,
+    leader_epoch: i32,
+) {
+    if leader >= 0 && errors.iter().any(|error| [6, 74].contains(error)) {
         let leader = CurrentLeader { seq: SEQ, topic, partition, leader, leader_epoch };
         sample.sees(Observation::CurrentLeader(leader));
     }
@@ -197,7 +210,7 @@ pub(super) fn acknowledge<'a>(arena: &'a Arena, random: &mut Random, version: i1
         let partitions = some(random, |random| {
             AcknowledgedPartition::default()
                 .with_partition_index(random.i32())
-                .with_error_code(error(random))
+                .with_error_code(partition_error(random))
                 .with_error_message(maybe_name(random))
                 .with_current_leader(
                     AcknowledgeLeader::default()
@@ -229,7 +242,8 @@ pub(super) fn acknowledge<'a>(arena: &'a Arena, random: &mut Random, version: i1
             let (partition, error) = (it.partition_index, ErrorCode(it.error_code));
             sample.errors.push(it.error_code);
             sample.sees(Observation::ShareAcknowledged(ShareAcknowledged { seq: SEQ, topic, partition, error }));
-            leader(&mut sample, topic, partition, it.current_leader.leader_id, it.current_leader.leader_epoch);
+            let errors = [it.error_code];
+            leader(&mut sample, topic, partition, &errors, it.current_leader.leader_id, it.current_leader.leader_epoch);
         }
     }
     sample
