@@ -19,6 +19,7 @@ pub mod clients;
 mod community_id;
 mod dictionary;
 pub mod histogram;
+pub mod knowledge;
 mod labels;
 pub mod metric;
 pub mod otlp;

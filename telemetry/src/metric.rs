@@ -31,6 +31,25 @@ pub enum Metric {
     Undecoded,
     LostSync,
     UnsolicitedResponses,
+    PositionLag,
+    PositionLagMax,
+    SkippedRecords,
+    GroupLag,
+    GroupLagSum,
+    GroupOffset,
+    GroupOffsetSum,
+    GroupTimeLag,
+    GroupMembers,
+    GroupGeneration,
+    GroupRebalances,
+    GroupRebalanceDuration,
+    GroupCommits,
+    GroupCommitErrors,
+    GroupCommitsAhead,
+    PartitionCurrentOffset,
+    PartitionOldestOffset,
+    SelfFacts,
+    SelfFactsLost,
     SeriesFolded,
     SelfSeries,
     SelfTapTime,
@@ -233,7 +252,7 @@ mod tests {
     #[test]
     fn names_follow_the_conventions() {
         for row in TABLE {
-            let conventions = ["kafkascope.", "system.", "process.", "container.", "jvm."];
+            let conventions = ["kafka.", "kafkascope.", "system.", "process.", "container.", "jvm."];
             assert!(conventions.iter().any(|space| row.name.starts_with(space)), "{} has no vantage", row.name);
             assert!(row.name.chars().all(|c| c.is_ascii_lowercase() || c == '.' || c == '_'), "{}", row.name);
             assert!(row.help.ends_with('.') && !row.help.contains(['\n', '\\']), "{}", row.name);

@@ -20,10 +20,11 @@ use crate::cap::Dimension;
 use crate::clients::Rates;
 use crate::dictionary::{Broker, Dictionary, lock};
 use crate::histogram::Histogram;
+use crate::knowledge::Knowledge;
 use crate::labels::Labels;
 use crate::metric::{Kind, Metric};
 use crate::readings::{Reading, Readings};
-use crate::resource::Resource;
+use crate::resource::{Resource, instance_id};
 use crate::series::Series;
 use crate::shard::{Change, Delta};
 use crate::snapshot::{Gone, Point, Snapshot, Value};
@@ -89,6 +90,7 @@ impl Signal {
 pub struct Registry {
     dictionary: Arc<Dictionary>,
     resource: Arc<Resource>,
+    knowledge: Knowledge,
     state: Mutex<State>,
     /// Until when totals have been exported; `u64::MAX` while nobody exports.
     exported: AtomicU64,
@@ -143,7 +145,9 @@ impl Registry {
             rates: Rates::new(now),
             latest: now,
         };
+        let knowledge = Knowledge::new(dictionary.clone(), &instance_id(), now);
         Arc::new(Self {
+            knowledge,
             dictionary,
             resource: Arc::new(resource),
             state: Mutex::new(state),
@@ -157,6 +161,12 @@ impl Registry {
         &self.dictionary
     }
 
+    /// What is known of partitions, consumers and groups.
+    #[must_use]
+    pub fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
+    }
+
     /// Who reports.
     #[must_use]
     pub fn resource(&self) -> &Resource {
@@ -165,8 +175,9 @@ impl Registry {
 
     /// Adds what a worker counted.
     pub fn absorb(&self, delta: Delta) {
+        let Delta { since, until, changes, spans, spans_dropped, told, told_lost } = delta;
+        self.knowledge.learn_own(told, told_lost, until);
         let state = &mut *lock(&self.state);
-        let Delta { since, until, changes, spans, spans_dropped } = delta;
         state.latest = state.latest.max(until);
         for (series, change) in changes {
             state.add(&series, change, since, until, &self.dictionary);
@@ -197,6 +208,7 @@ impl Registry {
 
     /// All workers have been heard: takes a sample for rates and forgets what expired. To be called about once a second.
     pub fn settle(&self, now: Timestamp) {
+        self.read(self.knowledge.settle(now));
         let state = &mut *lock(&self.state);
         state.latest = state.latest.max(now);
         for dimension in Dimension::ALL {

@@ -6,6 +6,7 @@
 
 mod arena;
 pub(crate) mod row;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use kafkascope_protocol::Timestamp;
 
 use crate::dictionary::Dictionary;
 use crate::histogram::Histogram;
+use crate::knowledge::fact::Told;
 use crate::labels::Labels;
 use crate::metric::Metric;
 use crate::series::Series;
@@ -22,6 +24,7 @@ pub(crate) use arena::{Arena, Slot};
 use row::{
     AcksRow, BatchRow, ConnectionIoRow, DurationRow, EventRow, InFlightRow, ProcessRow, RequestRow, RouteRow, TopicRow,
 };
+use watch::Watches;
 
 /// Partitions of Produce requests that all connections of a worker together may remember until their response comes: 10
 /// MB. A producer has five requests in flight, each with the partitions of one broker.
@@ -50,6 +53,7 @@ pub struct Shard {
     pub(crate) spans: SpanQueue,
     /// Partitions of Produce requests that may still be remembered.
     pub(crate) free_partitions: usize,
+    pub(crate) watches: Watches,
 }
 
 impl Shard {
@@ -73,6 +77,7 @@ impl Shard {
             dictionary,
             spans,
             free_partitions: HELD_PARTITIONS,
+            watches: Watches::default(),
         }
     }
 
@@ -106,8 +111,9 @@ impl Shard {
     pub fn begin_drain(&mut self, now: Timestamp) -> Draining {
         let since = std::mem::replace(&mut self.drained, now);
         let (spans, spans_dropped) = self.spans.take();
-        let delta = Delta { since, until: now, changes: Vec::new(), spans, spans_dropped };
-        Draining { delta, arena: 0, row: 0 }
+        let delta =
+            Delta { since, until: now, changes: Vec::new(), spans, spans_dropped, told: Vec::new(), told_lost: 0 };
+        Draining { delta, arena: 0, row: 0, watch: 0 }
     }
 
     /// Goes on. Whether all is done, and [`Draining::delta`] complete.
@@ -139,7 +145,17 @@ impl Shard {
         if any_freed {
             self.epoch = self.epoch.wrapping_add(1);
         }
-        draining.arena == 10
+        draining.arena == 10 && self.drain_watches(draining)
+    }
+
+    fn drain_watches(&mut self, draining: &mut Draining) -> bool {
+        let Delta { until, told, told_lost, .. } = &mut draining.delta;
+        draining.watch = self.watches.drain(*until, draining.watch, ROWS_AT_ONCE, told);
+        if draining.watch < self.watches.rows() {
+            return false;
+        }
+        *told_lost = self.watches.take_told(*until, told);
+        true
     }
 }
 
@@ -150,6 +166,7 @@ pub struct Draining {
     pub delta: Delta,
     arena: usize,
     row: usize,
+    watch: usize,
 }
 
 /// What changed in a shard during an interval.
@@ -161,6 +178,10 @@ pub struct Delta {
     pub(crate) changes: Vec<(Arc<Series>, Change)>,
     pub(crate) spans: Vec<Span>,
     pub(crate) spans_dropped: u64,
+    /// What is known of partitions and groups.
+    pub(crate) told: Vec<Told>,
+    /// What there was no room for.
+    pub(crate) told_lost: u64,
 }
 
 /// How a series changed.
