@@ -8,16 +8,18 @@
 pub mod forward;
 
 mod acceptor;
+mod api;
 mod config;
 mod connection;
 mod descriptors;
 mod lane;
 mod live;
 mod observer;
+mod peers;
 mod proxy;
 mod rounds;
 mod upstream;
 mod worker;
 
-pub use config::{Config, ConfigError, Host, ListenAddress, Observe, Route, UpstreamAddress};
+pub use config::{Config, ConfigError, Host, ListenAddress, Observe, PeerUrl, Route, UpstreamAddress};
 pub use proxy::{Ended, Proxy, StartError};

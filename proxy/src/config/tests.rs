@@ -43,6 +43,8 @@ fn each_mistake_is_told_with_its_key_and_value() {
         (&["--route", ROUTE, "--drain-timeout", "0s"], &["--drain-timeout", "0s"]),
         (&["--route", ROUTE, "--drain-timeout", "2d"], &["--drain-timeout", "2d", "a day"]),
         (&["--route", ROUTE, "--admin", "nonsense"], &["--admin", "nonsense"]),
+        (&["--route", ROUTE, "--peer", "10.0.0.7:9464"], &["--peer", "10.0.0.7:9464", "http://"]),
+        (&["--route", ROUTE, "--peer", "http://10.0.0.7:9464/metrics"], &["--peer", "/metrics"]),
         (&["--route", ROUTE, "--colour", "red"], &["--colour"]),
         (&["--route", ROUTE, "--config", "/nowhere/x.toml"], &["--config", "/nowhere/x.toml"]),
     ];

@@ -40,6 +40,8 @@ const COMMIT_LIFE: u64 = 7 * 86_400 * SECOND;
 /// Transactions with commits that have not ended, and their commits together.
 const PENDING: usize = 10_000;
 const PENDING_COMMITS: usize = 100_000;
+/// Of one transaction, so that they fit on a page.
+const PENDING_OF_ONE: usize = 4_000;
 /// `transaction.max.timeout.ms` is 15 min.
 const PENDING_LIFE: u64 = 1_200 * SECOND;
 
@@ -235,9 +237,11 @@ impl State {
             other.transaction == pending.transaction
                 && (&other.commit.group, &other.commit.of) == (&pending.commit.group, &pending.commit.of)
         };
+        let is_full = known.value.len() >= PENDING_OF_ONE;
         match known.value.iter_mut().find(|other| same(other)) {
             Some(other) if at >= other.commit.at => *other = pending,
             Some(_) => {}
+            None if is_full => self.lost += 1,
             None => {
                 known.value.push(pending);
                 self.pending_commits += 1;

@@ -9,6 +9,7 @@ mod command_line;
 mod faults;
 mod figures;
 mod foreign;
+mod groups;
 mod host;
 mod java;
 mod librdkafka;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         librdkafka::trials(&stages),
         java::trials(&stages),
         foreign::trials(&stages),
+        groups::trials(&stages),
         collector::trials(),
         faults::trials(),
         load::trials(&stages),
