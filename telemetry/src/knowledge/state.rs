@@ -22,8 +22,8 @@ const PARTITIONS: usize = 100_000;
 /// The last that was heard of an end is believed for 5 min: as long as all producers pass through here it is still true.
 const END_LIFE: u64 = 300 * SECOND;
 
-/// Pairs of client and partition.
-const POSITIONS: usize = 200_000;
+/// Pairs of client and partition, some 400 bytes each.
+const POSITIONS: usize = 100_000;
 /// Connections of a client that read one partition and are remembered.
 const CONNECTIONS: usize = 8;
 /// What a client read is remembered for 10 min, so that it is known where it stopped when it comes back.
@@ -33,7 +33,7 @@ const POSITION_LIFE: u64 = 600 * SECOND;
 pub(crate) const READING: u64 = 20 * SECOND;
 
 /// Pairs of group and partition.
-const COMMITS: usize = 200_000;
+const COMMITS: usize = 100_000;
 /// A commit is true until the next one; brokers keep it for 7 days.
 const COMMIT_LIFE: u64 = 7 * 86_400 * SECOND;
 
