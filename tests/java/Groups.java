@@ -1,8 +1,8 @@
 // A consumer group that falls behind, catches up, seeks and commits ahead, and a transaction that carries its offsets.
 //
-//   java -cp KAFKA-JARS Groups.java BOOTSTRAP TOPIC PROTOCOL FOLDER
+//   java -cp KAFKA-JARS Groups.java BOOTSTRAP TOPIC PROTOCOL FOLDER [BOOTSTRAP]
 //
-// PROTOCOL is classic or consumer. At each station it writes FOLDER/STATION, with the committed offsets that it knows as
+// The second bootstrap is for the producer of what the group falls behind by. PROTOCOL is classic or consumer. At each station it writes FOLDER/STATION, with the committed offsets that it knows as
 // JSON, and goes on when FOLDER/STATION.go is there; meanwhile it polls. The group and all client ids begin with the
 // topic's name. The topic has one partition.
 
@@ -32,13 +32,18 @@ public class Groups {
   static String topic;
   static Path folder;
   static TopicPartition partition;
+  static int soughtOver;
+  static int commitsAhead;
 
   public static void main(String[] args) throws Exception {
     bootstrap = args[0];
     topic = args[1];
     folder = Path.of(args[3]);
     partition = new TopicPartition(topic, 0);
-    try (KafkaProducer<String, String> producer = producer(null); KafkaConsumer<String, String> consumer = consumer(args[2])) {
+    String late = args.length > 4 ? args[4] : bootstrap;
+    try (KafkaProducer<String, String> producer = producer(bootstrap, null);
+        KafkaProducer<String, String> later = producer(late, null);
+        KafkaConsumer<String, String> consumer = consumer(args[2])) {
       produce(producer, MANY);
       consumer.subscribe(List.of(topic));
       read(consumer, MANY);
@@ -48,7 +53,7 @@ public class Groups {
       // A fetch that was under way must have ended, or it would bring what is produced next.
       consumer.pause(List.of(partition));
       for (long end = System.nanoTime() + 1_500_000_000L; System.nanoTime() < end; ) consumer.poll(Duration.ofMillis(100));
-      produce(producer, MORE);
+      produce(later, MORE);
       station("behind", consumer);
 
       consumer.seek(partition, MANY + SOUGHT_OVER);
@@ -57,11 +62,13 @@ public class Groups {
       consumer.commitSync();
       consumer.pause(List.of(partition));
       for (long end = System.nanoTime() + 1_500_000_000L; System.nanoTime() < end; ) consumer.poll(Duration.ofMillis(100));
-      produce(producer, 2 * AHEAD);
+      produce(later, 2 * AHEAD);
       consumer.commitSync(Map.of(partition, new OffsetAndMetadata(MANY + MORE + AHEAD)));
+      soughtOver = SOUGHT_OVER;
+      commitsAhead = 1;
       station("ahead", consumer);
 
-      try (KafkaProducer<String, String> transactional = producer(topic + "-transaction")) {
+      try (KafkaProducer<String, String> transactional = producer(bootstrap, topic + "-transaction")) {
         transactional.initTransactions();
         transactional.beginTransaction();
         transactional.send(new ProducerRecord<>(topic, 0, null, "in a transaction")).get();
@@ -83,7 +90,7 @@ public class Groups {
     }
   }
 
-  static KafkaProducer<String, String> producer(String transaction) {
+  static KafkaProducer<String, String> producer(String bootstrap, String transaction) {
     Properties properties = new Properties();
     properties.put("bootstrap.servers", bootstrap);
     properties.put("client.id", topic + "-producer");
@@ -115,9 +122,18 @@ public class Groups {
     }
   }
 
+  static Object consumed(KafkaConsumer<String, String> consumer) {
+    return consumer.metrics().values().stream()
+        .filter(metric -> metric.metricName().name().equals("records-consumed-total"))
+        .filter(metric -> !metric.metricName().tags().containsKey("topic"))
+        .findFirst().orElseThrow().metricValue();
+  }
+
   static void station(String name, KafkaConsumer<String, String> consumer) throws Exception {
     Path written = folder.resolve(name + ".new");
-    Files.writeString(written, "{\"position\":" + consumer.position(partition) + "}");
+    Files.writeString(written, String.format(
+        "{\"position\":%d,\"consumed\":%s,\"sought_over\":%d,\"ahead\":%d}",
+        consumer.position(partition), consumed(consumer), soughtOver, commitsAhead));
     Files.move(written, folder.resolve(name), StandardCopyOption.ATOMIC_MOVE);
     while (!Files.exists(folder.resolve(name + ".go"))) consumer.poll(Duration.ofMillis(100));
   }
