@@ -278,8 +278,8 @@ impl ResponseBody {
     }
 }
 
-/// Nobody looks at them before a body that is not looked at.
+/// Nobody looks at them before a body that is not looked at. What is before the body is no part of its first element.
 #[inline(always)]
 fn skip_header_tags(tagged: bool, reader: &mut Reader<'_, '_>) -> Read<()> {
-    if tagged { Tags::new().skip(reader) } else { Ok(()) }
+    if tagged { Tags::new().skip(reader) } else { reader.commit() }
 }
