@@ -6,14 +6,16 @@
 mod api_versions;
 mod fetch_request;
 mod fetch_response;
+mod framing;
 mod metadata_response;
+mod opened;
 mod produce_request;
 mod produce_response;
 mod records;
 mod sasl;
 mod walk;
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 
 use crate::{
     ApiKey, ApiVersion, CaptureBudget, Depth, Exchange, Limits, Sink,
@@ -46,21 +48,21 @@ pub(crate) struct Context<'c, S> {
 /// What a body needs rarely and not for longer than its frame. It is apart from the bodies, so that these are plain values.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// Bytes of a batch that are being kept.
-    capture: Option<Box<records::Capture>>,
+    /// A batch of which more than the head is read.
+    opened: Option<opened::Opened>,
     /// Name of the topic whose partitions follow.
     topic: Vec<u8>,
 }
 
 impl Scratch {
     pub(crate) const fn new() -> Self {
-        Self { capture: None, topic: Vec::new() }
+        Self { opened: None, topic: Vec::new() }
     }
 
     /// The frame has ended.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        if self.capture.is_some() || self.topic.capacity() > 0 {
+        if self.opened.is_some() || self.topic.capacity() > 0 {
             *self = Self::new();
         }
     }

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use kafkascope_protocol::{
-    BatchHead, BatchPlan, Broker, Captured, Exchange, FetchAsked, FetchPartition, NodeIds, Observation, Outcome,
-    PartitionBatch, PartitionMetadata, ProduceHead, ProducePartition, ProduceResult, RequestSeq, Sink, Times,
-    Timestamp, TopicIndex, TopicLabel, TopicMetadata, TopicRef,
+    BatchHead, BatchPlan, Broker, Captured, Direction, Exchange, FetchAsked, FetchPartition, Measured, NodeIds,
+    Observation, Outcome, PartitionBatch, PartitionMetadata, ProduceHead, ProducePartition, ProduceResult, RequestSeq,
+    Sink, Times, Timestamp, TopicIndex, TopicLabel, TopicMetadata, TopicRef,
 };
 
 /// Owns what kept observations borrow.
@@ -77,7 +77,10 @@ impl Arena {
                 offline: self.nodes(it.offline),
                 ..it
             }),
-            Observation::Captured(it) => Observation::Captured(Captured { bytes: self.bytes(it.bytes), ..it }),
+            Observation::Captured(it) => {
+                Observation::Captured(Captured { topic: self.topic(it.topic), bytes: self.bytes(it.bytes), ..it })
+            }
+            Observation::Measured(it) => Observation::Measured(Measured { topic: self.topic(it.topic), ..it }),
             Observation::CaptureRefused { bytes } => Observation::CaptureRefused { bytes },
             Observation::Exchange(exchange) => Observation::Exchange(self.exchanges.alloc(*exchange)),
             Observation::Undecoded(it) => Observation::Undecoded(it),
@@ -221,7 +224,7 @@ impl Sink for Log<'_> {
         self.facts.push(self.arena.keep(observation));
     }
 
-    fn at_batch(&mut self, head: &BatchHead) -> BatchPlan {
+    fn at_batch(&mut self, _direction: Direction, head: &BatchHead) -> BatchPlan {
         self.asked.push(*head);
         (self.plan)(head)
     }
@@ -242,6 +245,7 @@ pub(crate) fn seq_of(observation: &Observation<'_>) -> Option<RequestSeq> {
         Observation::TopicMetadata(it) => Some(it.seq),
         Observation::PartitionMetadata(it) => Some(it.seq),
         Observation::Captured(it) => Some(it.seq),
+        Observation::Measured(it) => Some(it.seq),
         Observation::Exchange(it) => Some(it.seq),
         _ => None,
     }
@@ -254,6 +258,8 @@ fn topic_of<'a>(observation: &Observation<'a>) -> Option<TopicRef<'a>> {
         Observation::ProduceResult(it) => Some(it.topic),
         Observation::FetchAsked(it) => Some(it.topic),
         Observation::FetchPartition(it) => Some(it.topic),
+        Observation::Captured(it) => Some(it.topic),
+        Observation::Measured(it) => Some(it.topic),
         _ => None,
     }
 }
