@@ -20,7 +20,8 @@ struct Count {
     facts: u64,
     exchanges: u64,
     undecoded: u64,
-    capture: bool,
+    measured: u64,
+    plan: Option<BatchPlan>,
 }
 
 impl Sink for Count {
@@ -28,10 +29,11 @@ impl Sink for Count {
         self.facts += 1;
         self.exchanges += u64::from(matches!(observation, Observation::Exchange(_)));
         self.undecoded += u64::from(matches!(observation, Observation::Undecoded(_)));
+        self.measured += u64::from(matches!(observation, Observation::Measured(_)));
     }
 
-    fn at_batch(&mut self, _head: &BatchHead) -> BatchPlan {
-        if self.capture { BatchPlan::Capture(u32::MAX) } else { BatchPlan::Skip }
+    fn at_batch(&mut self, _direction: Direction, _head: &BatchHead) -> BatchPlan {
+        self.plan.unwrap_or(BatchPlan::Skip)
     }
 }
 
@@ -68,7 +70,10 @@ impl Passing {
 #[test]
 fn nothing_is_allocated_in_the_steady_state() {
     let batch = Batch { records: vec![1; 3000], ..Batch::default() };
-    let produced = produce_v3(1, 1, &[batch.encode(), batch.encode()].concat());
+    let gzip = Batch { attributes: 1, ..batch.clone() };
+    let xerial = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\0\0\0\x03\x07aa\0\0\0\x09\x81\x01aaaaaaa";
+    let snappy = Batch { attributes: 2, records: xerial.to_vec(), ..batch.clone() };
+    let produced = produce_v3(1, 1, &[batch.encode(), gzip.encode(), snappy.encode()].concat());
     let produced_unanswered = produce_v3(1, 0, &batch.encode());
     let acked = produced_v3(1, 0);
     let asked = [("orders", 0, 7), ("payments", 1, 8)];
@@ -90,6 +95,7 @@ fn nothing_is_allocated_in_the_steady_state() {
 
     for chunk in [1, 7, 100, usize::MAX] {
         let mut passing = Passing::new(Limits::default());
+        passing.sink.plan = Some(BatchPlan::Measure { capture: 0 });
         let mut round = || {
             let exchanges = [
                 (&produced, Some(&acked)),
@@ -110,7 +116,7 @@ fn nothing_is_allocated_in_the_steady_state() {
         (0..3).for_each(|_| round());
         let steady = measure(|| (0..20).for_each(|_| round()));
         assert_eq!(steady.count_total, 0, "in pieces of {chunk}: {steady:?}");
-        assert_eq!(passing.sink.exchanges, 23 * 5);
+        assert_eq!((passing.sink.exchanges, passing.sink.measured), (23 * 5, 23 * 6));
     }
 }
 
@@ -287,7 +293,7 @@ fn a_peer_that_takes_nothing_does_not_let_exchanges_pile_up() {
 fn a_long_mixed_stream_leaves_nothing_behind() {
     let limits = Limits { topics: 64, session_partitions: 64, in_flight: 64, ..Limits::default() };
     let mut passing = Passing::new(limits);
-    passing.sink.capture = true;
+    passing.sink.plan = Some(BatchPlan::Capture(u32::MAX));
     let mut random = Random::new(9);
     let exchanges: Vec<_> = (0..400).map(|id| random_exchange(&mut random, id, Some("client"))).collect();
     let mut round = || {

@@ -12,10 +12,11 @@ use support::script;
 use support::wire::{Wire, header_v1, response_v0};
 
 fn mixed(head: &BatchHead) -> BatchPlan {
-    match head.base_offset % 4 {
+    match head.base_offset % 5 {
         0 => BatchPlan::Tail(4),
         1 => BatchPlan::Capture(40),
         2 => BatchPlan::Capture(u32::MAX),
+        3 => BatchPlan::Measure { capture: 100 },
         _ => BatchPlan::Skip,
     }
 }
