@@ -35,6 +35,7 @@ mod shard;
 mod snapshot;
 mod span;
 mod topic;
+pub mod topics;
 
 pub use attribute::{Attribute, Scalar, Value as AttributeValue};
 pub use cap::{Cap, Dimension, InvalidCap};

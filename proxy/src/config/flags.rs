@@ -23,7 +23,7 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_ROUTE", value_name = "LISTEN=UPSTREAM[,OPTION=..]", value_delimiter = ' ')]
     pub(super) route: Option<Vec<Value>>,
 
-    /// Serve /healthz, /readyz, /metrics and /api/clients here.
+    /// Serve /healthz, /readyz, /metrics, /api/clients and /api/topics here.
     #[arg(long, env = "KAFKASCOPE_ADMIN", value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(super) admin: Option<Value>,
 
