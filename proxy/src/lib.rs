@@ -16,6 +16,7 @@ mod live;
 mod observer;
 mod proxy;
 mod rounds;
+mod sockets;
 mod upstream;
 mod worker;
 

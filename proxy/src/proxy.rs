@@ -13,6 +13,7 @@ use kafkascope_service::admin::{self, Admin, Readiness, Totals};
 use kafkascope_service::listener;
 use kafkascope_telemetry::clients::{self, ClientRow};
 use kafkascope_telemetry::otlp::{Exporter, TransportError};
+use kafkascope_telemetry::topics::{self, TopicRow};
 use kafkascope_telemetry::{Dictionary, Measurer, Registry};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -161,12 +162,17 @@ impl Proxy {
 
 /// What the admin server serves besides.
 fn routes(rounds: Rounds) -> Router {
-    Router::new().route("/api/clients", get(client_rows).with_state(rounds))
+    Router::new().route("/api/clients", get(client_rows)).route("/api/topics", get(topic_rows)).with_state(rounds)
 }
 
 async fn client_rows(State(rounds): State<Rounds>) -> Json<Vec<ClientRow>> {
     let now = rounds.collect().await;
     Json(clients::view(&rounds.registry, now))
+}
+
+async fn topic_rows(State(rounds): State<Rounds>) -> Json<Vec<TopicRow>> {
+    let now = rounds.collect().await;
+    Json(topics::view(&rounds.registry, now))
 }
 
 /// How serving ended.

@@ -24,6 +24,10 @@ pub enum Metric {
     ProducedMessages,
     ConsumedMessages,
     ConnectionIo,
+    ConnectionRtt,
+    ConnectionRetransmits,
+    ConnectionDeliveryRate,
+    ConnectionDuration,
     Connections,
     ConnectionsOpened,
     ConnectionsClosed,
@@ -32,6 +36,9 @@ pub enum Metric {
     Undecoded,
     LostSync,
     UnsolicitedResponses,
+    ClientApiVersionMin,
+    ClientApiVersionMax,
+    ClientRemovedIn40,
     SeriesFolded,
     SelfSeries,
     SelfTapTime,
@@ -143,6 +150,8 @@ pub enum Unit {
     Millis,
     /// `By`.
     Bytes,
+    /// `By/s`.
+    BytesPerSecond,
     /// `1`: a share of a whole, recorded in millionths.
     Ratio,
     /// An annotation such as `{request}`: the thing that is counted.
@@ -157,6 +166,7 @@ impl Unit {
             Self::Seconds => "s",
             Self::Millis => "ms",
             Self::Bytes => "By",
+            Self::BytesPerSecond => "By/s",
             Self::Ratio => "1",
             Self::Things(annotation) => annotation,
         }
@@ -168,7 +178,7 @@ impl Unit {
         match self {
             Self::Seconds => 1e9,
             Self::Millis | Self::Ratio => 1e6,
-            Self::Bytes | Self::Things(_) => 1.0,
+            Self::Bytes | Self::BytesPerSecond | Self::Things(_) => 1.0,
         }
     }
 }
@@ -184,10 +194,21 @@ pub struct Descriptor {
     pub kind: Kind,
     /// In which unit.
     pub unit: Unit,
-    /// What tells its series apart; an attribute without a value is left out.
+    /// What tells its series apart; an attribute without a value is left out. What has [`Attribute::ClientId`] has
+    /// [`Attribute::UserName`], too, where the operator wants it.
     pub attributes: &'static [Attribute],
     /// One sentence for people.
     pub help: &'static str,
+}
+
+impl Descriptor {
+    /// The attributes that a series may have, in their order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Attribute> {
+        self.attributes.iter().flat_map(|&key| {
+            let user = (key == Attribute::ClientId).then_some(Attribute::UserName);
+            std::iter::once(key).chain(user)
+        })
+    }
 }
 
 impl Metric {
@@ -241,7 +262,11 @@ mod tests {
         for row in TABLE {
             let conventions = ["kafkascope.", "system.", "process.", "container.", "jvm."];
             assert!(conventions.iter().any(|space| row.name.starts_with(space)), "{} has no vantage", row.name);
-            assert!(row.name.chars().all(|c| c.is_ascii_lowercase() || c == '.' || c == '_'), "{}", row.name);
+            assert!(
+                row.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '_'),
+                "{}",
+                row.name
+            );
             assert!(row.help.ends_with('.') && !row.help.contains(['\n', '\\']), "{}", row.name);
         }
     }

@@ -18,6 +18,7 @@ mod exchange;
 mod fetch;
 mod produce;
 mod seldom;
+mod tcp;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -25,16 +26,17 @@ use std::sync::Arc;
 
 use kafkascope_protocol::{
     Acks, ApiKey, ApiVersion, BatchHead, BatchPlan, Depth, Direction, Observation, RequestHead, RequestSeq, Sink,
-    TopicIndex, TopicLabel, TopicRef,
+    Timestamp, TopicIndex, TopicLabel, TopicRef,
 };
 
-use crate::dictionary::{Broker, Client, Topic};
+use crate::dictionary::{Broker, Client, Principal, Topic};
 use crate::labels::{Api, Labels};
 use crate::shard::row::TopicRow;
 use crate::shard::{Shard, Slot};
 use crate::span::Legs;
 use fetch::Fetched;
 use produce::{HeldQueue, LastBatch};
+pub use tcp::{Side, TcpFigures, TcpRecorder};
 
 /// APIs, with their versions, whose places a connection remembers. Clients use some ten; a hostile one that uses more has
 /// them looked up again and again.
@@ -49,6 +51,8 @@ pub struct ConnectionInfo {
     pub peer: IpAddr,
     /// How much of it is decoded; `None`: nothing.
     pub depth: Option<Depth>,
+    /// When it was accepted.
+    pub opened: Timestamp,
 }
 
 /// What ended a connection.
@@ -103,6 +107,10 @@ pub struct Recorder {
     depth: Option<Depth>,
     client: Option<Arc<Client>>,
     software: Option<Box<str>>,
+    principal: Option<Arc<Principal>>,
+    opened: Timestamp,
+    /// `None` before there is a connection to the broker.
+    tcp: Option<TcpRecorder>,
     /// The shard's epoch for which the places are good.
     epoch: u32,
     /// Grows when the topics' places are forgotten: each forgets its own when it is seen again.
@@ -188,6 +196,9 @@ impl Recorder {
             depth: info.depth,
             client: None,
             software: None,
+            principal: None,
+            opened: info.opened,
+            tcp: None,
             epoch: shard.epoch,
             generation: 0,
             route,
@@ -214,10 +225,11 @@ impl Recorder {
     }
 
     /// The connection to the broker is there. `legs` is asked only when there are spans.
-    pub fn connected(&mut self, shard: &Shard, legs: impl FnOnce() -> Option<Legs>) {
+    pub fn connected(&mut self, shard: &Shard, legs: impl FnOnce() -> Option<Legs>) -> TcpRecorder {
         if shard.spans.is_on() {
             self.legs = legs().map(Arc::new);
         }
+        self.tcp.insert(TcpRecorder::new(self.broker.clone(), self.client.clone())).clone()
     }
 
     /// Where the decoder tells what it sees.
@@ -253,6 +265,23 @@ impl Recorder {
         }
     }
 
+    /// The connection ends at `now`: the last moment at which TCP has something to say of its sockets.
+    pub fn closing(
+        &mut self,
+        shard: &mut Shard,
+        now: Timestamp,
+        figures: impl IntoIterator<Item = (Side, TcpFigures)>,
+    ) {
+        if self.client.is_none() {
+            self.becomes(shard, None);
+        }
+        if let Some(tcp) = &self.tcp {
+            figures.into_iter().for_each(|(side, figures)| tcp.record(shard, side, figures));
+        }
+        let slot = shard.ended.slot(self.labels(), shard.now());
+        shard.ended.row(slot).duration.record_nanos(now.since(self.opened));
+    }
+
     /// The connection has ended; the decoder has been told before.
     pub fn close(mut self, shard: &mut Shard, reason: CloseReason) {
         self.refresh(shard);
@@ -260,6 +289,9 @@ impl Recorder {
             self.becomes(shard, None);
         }
         self.first_bytes(shard, Direction::Request, 0);
+        if let Some(client) = &self.client {
+            client.closed(self.opened);
+        }
         for request in self.in_flight.drain(..) {
             leave(shard, request.slot);
         }

@@ -17,12 +17,13 @@ use kafkascope_protocol::Timestamp;
 
 use crate::attribute::{Attribute, Value as AttributeValue};
 use crate::cap::Dimension;
-use crate::clients::Rates;
 use crate::compression::{Found, Missed, SampleQueue, Samples};
 use crate::dictionary::{Broker, Dictionary, lock};
 use crate::histogram::Histogram;
+use crate::inventory;
 use crate::labels::Labels;
 use crate::metric::{Kind, Metric};
+use crate::rates::Rates;
 use crate::readings::{Reading, Readings};
 use crate::resource::Resource;
 use crate::series::Series;
@@ -38,6 +39,9 @@ const SPANS: usize = 8_192;
 
 /// A state that was not read for so long is not known any more: 15 s, in which whoever reads comes at least twice.
 const STALE: u64 = 15_000_000_000;
+
+/// Which versions clients use is found out so often: a state has to be read again before it is [`STALE`].
+const INVENTORY: u64 = 5_000_000_000;
 
 /// How many expiry times a series is kept for a collector that is away.
 const LONGEST_WAIT: u64 = 6;
@@ -107,6 +111,8 @@ struct State {
     last_end: Timestamp,
     spans: VecDeque<Span>,
     rates: Rates,
+    /// When it was found out last which versions clients use.
+    inventory: Timestamp,
     latest: Timestamp,
 }
 
@@ -143,6 +149,7 @@ impl Registry {
             last_end: now,
             spans: VecDeque::new(),
             rates: Rates::new(now),
+            inventory: Timestamp(0),
             latest: now,
         };
         Arc::new(Self {
@@ -231,6 +238,13 @@ impl Registry {
         }
         state.release(now, &self.dictionary);
         state.expire(now, self.dictionary.settings().expiry.nanos(), self.exported.load(Ordering::Relaxed));
+        if now.since(state.inventory) >= INVENTORY {
+            state.inventory = now;
+            for (metric, attributes, reading) in inventory::readings(state.series.values().map(|entry| &entry.series)) {
+                let series = self.dictionary.series(metric, attributes);
+                state.take(&series, reading, now, now);
+            }
+        }
         let totals = state.series.values().filter(|entry| !entry.series.is_held());
         let totals = totals.filter_map(|entry| Some((&entry.series, entry.value.as_count()?)));
         state.rates.sample(now, totals);

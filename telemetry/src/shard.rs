@@ -21,7 +21,8 @@ use crate::span::{Span, SpanQueue};
 use arena::Drained;
 pub(crate) use arena::{Arena, Slot};
 use row::{
-    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EventRow, InFlightRow, ProcessRow, RequestRow, RouteRow, TopicRow,
+    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, EventRow, InFlightRow, LegRow, ProcessRow, RequestRow,
+    RouteRow, TopicRow,
 };
 
 /// Partitions of Produce requests that all connections of a worker together may remember until their response comes: 10
@@ -45,6 +46,8 @@ pub struct Shard {
     pub(crate) batches: Arena<BatchRow>,
     pub(crate) topics: Arena<TopicRow>,
     pub(crate) connection_io: Arena<ConnectionIoRow>,
+    pub(crate) legs: Arena<LegRow>,
+    pub(crate) ended: Arena<EndedRow>,
     pub(crate) routes: Arena<RouteRow>,
     pub(crate) events: Arena<EventRow>,
     process: Arena<ProcessRow>,
@@ -74,6 +77,8 @@ impl Shard {
             batches: Arena::new(&dictionary),
             topics: Arena::new(&dictionary),
             connection_io: Arena::new(&dictionary),
+            legs: Arena::new(&dictionary),
+            ended: Arena::new(&dictionary),
             routes: Arena::new(&dictionary),
             events: Arena::new(&dictionary),
             process: Arena::new(&dictionary),
@@ -141,7 +146,7 @@ impl Shard {
 
     /// Goes on. Whether all is done, and [`Draining::delta`] complete.
     pub fn drain_some(&mut self, draining: &mut Draining) -> bool {
-        let arenas: [&mut dyn Drained; 10] = [
+        let arenas: [&mut dyn Drained; 12] = [
             &mut self.requests,
             &mut self.durations,
             &mut self.in_flight,
@@ -149,6 +154,8 @@ impl Shard {
             &mut self.batches,
             &mut self.topics,
             &mut self.connection_io,
+            &mut self.legs,
+            &mut self.ended,
             &mut self.routes,
             &mut self.events,
             &mut self.process,
@@ -168,7 +175,7 @@ impl Shard {
         if any_freed {
             self.epoch = self.epoch.wrapping_add(1);
         }
-        draining.arena == 10
+        draining.arena == 12
     }
 }
 

@@ -6,9 +6,19 @@ use crate::attribute::Attribute as A;
 /// 1 ms (the resolution of record timestamps) to an hour.
 const FILL: Kind = Kind::Histogram(super::Bounds { first: -10, last: 12 });
 
+/// 8 ms to 9 h; histograms end at 18 h.
+const AGE: Kind = Kind::Histogram(super::Bounds { first: -7, last: 15 });
+/// 1 kB/s to 16 GB/s.
+const RATE: Kind = Kind::Histogram(super::Bounds { first: 10, last: 34 });
+
 const REQUEST: Unit = Unit::Things("{request}");
 const CONNECTION: Unit = Unit::Things("{connection}");
 const MESSAGE: Unit = Unit::Things("{message}");
+
+const VERSION: Unit = Unit::Things("{version}");
+
+/// One of the two TCP connections that make one through the proxy.
+const LEG: &[A] = &[A::ClientId, A::PeerAddress, A::Cluster, A::ServerAddress, A::ServerPort, A::BrokerId, A::Side];
 
 /// The first rows of the table.
 pub(super) const ROWS: &[Descriptor] = &[
@@ -178,6 +188,38 @@ pub(super) const ROWS: &[Descriptor] = &[
         help: "All bytes of connections, from clients (in) and to them (out).",
     },
     Descriptor {
+        metric: Metric::ConnectionRtt,
+        name: "kafkascope.connection.rtt",
+        kind: LATENCY,
+        unit: Unit::Seconds,
+        attributes: LEG,
+        help: "TCP round-trip times between proxy and client or broker as the kernel smooths them, of a connection one in ten seconds in which something was acknowledged, and one at its end.",
+    },
+    Descriptor {
+        metric: Metric::ConnectionRetransmits,
+        name: "kafkascope.connection.retransmits",
+        kind: Kind::Counter,
+        unit: Unit::Things("{segment}"),
+        attributes: LEG,
+        help: "TCP segments that the proxy had to send again to client or broker.",
+    },
+    Descriptor {
+        metric: Metric::ConnectionDeliveryRate,
+        name: "kafkascope.connection.delivery_rate",
+        kind: RATE,
+        unit: Unit::BytesPerSecond,
+        attributes: LEG,
+        help: "How fast the network last took what the proxy sent to client or broker (the kernel's tcpi_delivery_rate): at least so much passes. Taken when kafkascope.connection.rtt is.",
+    },
+    Descriptor {
+        metric: Metric::ConnectionDuration,
+        name: "kafkascope.connection.duration",
+        kind: AGE,
+        unit: Unit::Seconds,
+        attributes: &[A::ClientId, A::PeerAddress, A::Cluster, A::ServerAddress, A::ServerPort, A::BrokerId],
+        help: "How old connections became, counted when they end. Short ones: a client that connects for each message.",
+    },
+    Descriptor {
         metric: Metric::Connections,
         name: "kafkascope.connections",
         kind: Kind::UpDown,
@@ -249,6 +291,30 @@ pub(super) const ROWS: &[Descriptor] = &[
         unit: Unit::Things("{response}"),
         attributes: &[A::Cluster, A::ServerAddress, A::ServerPort, A::BrokerId],
         help: "Responses that answer no known request. They were forwarded.",
+    },
+    Descriptor {
+        metric: Metric::ClientApiVersionMin,
+        name: "kafkascope.client.api_version.min",
+        kind: Kind::Gauge,
+        unit: VERSION,
+        attributes: &[A::ClientId, A::PeerAddress, A::ClientSoftware, A::Cluster, A::Api],
+        help: "Lowest version of an API that a client has used in the last minutes (--expiry).",
+    },
+    Descriptor {
+        metric: Metric::ClientApiVersionMax,
+        name: "kafkascope.client.api_version.max",
+        kind: Kind::Gauge,
+        unit: VERSION,
+        attributes: &[A::ClientId, A::PeerAddress, A::ClientSoftware, A::Cluster, A::Api],
+        help: "Highest version of an API that a client has used in the last minutes.",
+    },
+    Descriptor {
+        metric: Metric::ClientRemovedIn40,
+        name: "kafkascope.client.removed_in_4_0",
+        kind: Kind::Counter,
+        unit: REQUEST,
+        attributes: &[A::ClientId, A::PeerAddress, A::Cluster, A::Api],
+        help: "Requests in versions that Kafka 4.0 does not serve any more. As long as this grows for a client, an upgrade of the brokers breaks it.",
     },
     Descriptor {
         metric: Metric::SeriesFolded,

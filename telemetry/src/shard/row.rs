@@ -5,6 +5,7 @@ use super::{Change, Place};
 use crate::attribute::Attribute;
 use crate::compression::Taken;
 use crate::histogram::{Cell, Counts, Histogram, Millionths, Nanos, RepeatingCell};
+use crate::labels::Labels;
 use crate::metric::Metric;
 
 /// What was counted since the last call, handed over if it is anything.
@@ -35,6 +36,8 @@ pub(crate) struct RequestRow {
     pub(crate) responses: u64,
     /// Upload, proxy, queued, broker, download.
     pub(crate) segments: [Cell; 5],
+    /// Whether Kafka 4.0 does not serve this version any more.
+    removed: bool,
 }
 
 impl Row for RequestRow {
@@ -46,9 +49,18 @@ impl Row for RequestRow {
         segment("queued"),
         segment("broker"),
         segment("download"),
+        place(Metric::ClientRemovedIn40),
     ];
 
+    fn begin(&mut self, labels: &Labels) {
+        let version = labels.api.zip(labels.version);
+        self.removed = version.is_some_and(|(api, version)| api.key.is_removed_in_4_0(version));
+    }
+
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        if self.removed && self.requests > 0 {
+            changed(7, Change::Count(self.requests));
+        }
         take_count(&mut self.requests, 0, changed);
         take_count(&mut self.responses, 1, changed);
         for (at, cell) in self.segments.iter_mut().enumerate() {
@@ -185,6 +197,39 @@ impl Row for ConnectionIoRow {
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
         take_count(&mut self.bytes_in, 0, changed);
         take_count(&mut self.bytes_out, 1, changed);
+    }
+}
+
+/// By client, broker and side: what TCP says.
+#[derive(Debug, Default)]
+pub(crate) struct LegRow {
+    pub(crate) rtt: Cell,
+    pub(crate) retransmits: u64,
+    pub(crate) delivery_rate: RepeatingCell<Counts>,
+}
+
+impl Row for LegRow {
+    const PLACES: &'static [Place] =
+        &[place(Metric::ConnectionRtt), place(Metric::ConnectionRetransmits), place(Metric::ConnectionDeliveryRate)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_values(self.rtt.take(), 0, changed);
+        take_count(&mut self.retransmits, 1, changed);
+        take_values(self.delivery_rate.take(), 2, changed);
+    }
+}
+
+/// By client and broker: connections that have ended.
+#[derive(Debug, Default)]
+pub(crate) struct EndedRow {
+    pub(crate) duration: Cell,
+}
+
+impl Row for EndedRow {
+    const PLACES: &'static [Place] = &[place(Metric::ConnectionDuration)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_values(self.duration.take(), 0, changed);
     }
 }
 

@@ -85,7 +85,7 @@ fn franz_go(stage: &mut Stage) -> Result<()> {
             ensure!(ours.codecs() == own.codecs, "codecs: we say {:?}, the client {:?}", ours.codecs(), own.codecs);
             same("bytes sent", ours.io().0, own.bytes_out, &ours)?;
             same("bytes received", ours.io().1, own.bytes_in, &ours)?;
-            figures::row_says(&stage.proxy, &id, acks, codec)?;
+            figures::row_says(&stage.proxy, &id, "kgo/", acks, codec)?;
             spent += own.bytes_out + own.bytes_in;
         }
     }
@@ -119,7 +119,7 @@ fn kcat(stage: &mut Stage) -> Result<()> {
         let ours = Figures::read(&stage.proxy, &id, |ours| ours.produced() >= RECORDS as u64)?;
         same("records", ours.records_sent(), RECORDS as u64, &ours)?;
         same("messages", ours.produced(), RECORDS as u64, &ours)?;
-        figures::row_says(&stage.proxy, &id, acks, codec)?;
+        figures::row_says(&stage.proxy, &id, "librdkafka/", acks, codec)?;
         runs.push(id);
     }
     let total = runs.len() * RECORDS;

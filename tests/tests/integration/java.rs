@@ -96,7 +96,16 @@ fn producer_agrees(stage: &Stage, id: &str, own: &Metrics, acks: &str, codec: &s
     if acks != "0" {
         not_longer("mean latency", ours.mean_ms("Produce")?, own.number("request-latency-avg")?)?;
     }
-    figures::row_says(&stage.proxy, id, acks_said, codec)
+    let version = stage.cluster.version();
+    // Client and broker are of one release, so the newest version of each API is used.
+    let newest = match version {
+        Version::V39 => 11,
+        Version::V4 => 13,
+    };
+    let used =
+        stage.proxy.client(id)?.apis.get("Produce").and_then(|produce| produce.min_version.zip(produce.max_version));
+    ensure!(used == Some((newest, newest)), "versions of Produce: {used:?} instead of {newest}");
+    figures::row_says(&stage.proxy, id, &format!("apache-kafka-java/{}", version.number()), acks_said, codec)
 }
 
 /// `ProducerPerformance`, then `ConsumerPerformance` in a classic group and in one of KIP-848.
@@ -192,7 +201,7 @@ fn verifiable_clients(stage: &mut Stage) -> Result<()> {
     let ours = Figures::read(&stage.proxy, "v-producer", |ours| ours.produced() >= acked)?;
     same("messages", ours.produced(), acked, &ours)?;
     same("messages", ours.produced(), MANY as u64, &ours)?;
-    figures::row_says(&stage.proxy, "v-producer", "1", "none")?;
+    figures::row_says(&stage.proxy, "v-producer", "apache-kafka-java/", "1", "none")?;
 
     for protocol in ["classic", "consumer"] {
         let id = format!("v-{protocol}");

@@ -6,6 +6,7 @@
 
 mod collector;
 mod command_line;
+mod connections;
 mod faults;
 mod figures;
 mod foreign;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     let stages = Arc::new(Stages::default());
     let trials = [
         command_line::trials(),
+        connections::trials(),
         outages::trials(),
         librdkafka::trials(&stages),
         java::trials(&stages),
