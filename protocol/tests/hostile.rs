@@ -47,6 +47,15 @@ proptest! {
         }
     }
 
+    /// An odd number stands for small limits.
+    #[test]
+    fn conversations_that_reach_the_limits_mean_the_same_in_any_chunks(content in any::<u64>(), cuts in any::<u64>()) {
+        let turns = random_conversation(&mut Random::new(content), 6);
+        let script = script::seed(&turns, 0);
+        let seed = (cuts | 1).to_be_bytes();
+        script::compare(&[&seed[..], script.get(1..).unwrap_or_default()].concat());
+    }
+
     #[test]
     fn a_hole_anywhere_loses_what_it_must_and_every_request_ends(
         content in any::<u64>(),

@@ -29,6 +29,8 @@ pub(crate) struct Place {
     pub(crate) topic: Topic,
     pub(crate) partition: i32,
     pub(crate) fetch_offset: Option<i64>,
+    /// Whether some of them may belong to aborted transactions.
+    pub(crate) has_aborted: bool,
 }
 
 /// The walk over one partition's batches. Finished as long as it is not begun.
@@ -66,6 +68,7 @@ impl Records {
                 topic: context.memory.topics.describe(place.topic),
                 partition: place.partition,
                 fetch_offset: place.fetch_offset,
+                aborted: place.has_aborted && context.scratch.aborted.covers(&head),
                 head,
             };
             context.sink.observe(match place.direction {

@@ -10,8 +10,16 @@ use super::log::{Arena, Log};
 use super::random::Random;
 
 /// Small bounds, so that few bytes reach them.
-pub(crate) const TIGHT: Limits =
-    Limits { frame: 1 << 20, field: 300, collected: 400, in_flight: 5, topics: 3, session_partitions: 4, sessions: 2 };
+pub(crate) const TIGHT: Limits = Limits {
+    frame: 1 << 20,
+    field: 300,
+    collected: 400,
+    in_flight: 5,
+    topics: 3,
+    session_partitions: 4,
+    sessions: 2,
+    aborted: 1,
+};
 
 const SHOW_REQUEST: u8 = 0;
 const SHOW_RESPONSE: u8 = 1;
