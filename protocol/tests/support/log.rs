@@ -163,7 +163,7 @@ pub(crate) fn seq_of(observation: &Observation<'_>) -> Option<RequestSeq> {
     field_of!(
         observation,
         seq: RequestHead ProduceHead ProducePartition ProduceBatch ProduceResult FetchHead FetchAsked FetchPartition
-        FetchBatch Captured Measured DivergingEpoch CurrentLeader Broker Controller TopicMetadata PartitionMetadata TopicCreated TopicDeleted
+        FetchBatch DivergingEpoch CurrentLeader Broker Controller TopicMetadata PartitionMetadata TopicCreated TopicDeleted
         CommitHead CommitPartition CommitResult CommittedGroup CommittedOffset ListOffsetsHead OffsetAsked OffsetListed
         EpochEnd CoordinatorAsked Coordinator JoinGroup JoinReason JoinedGroup GroupMember SyncGroup SyncedGroup
         AssignedTopic Heartbeat LeaveGroup LeavingMember GroupHeartbeat OwnedPartitions OwnedTopic GroupHeartbeatResult
@@ -175,8 +175,8 @@ pub(crate) fn seq_of(observation: &Observation<'_>) -> Option<RequestSeq> {
 fn topic_of<'a>(observation: &Observation<'a>) -> Option<TopicRef<'a>> {
     field_of!(
         observation,
-        topic: ProducePartition ProduceBatch ProduceResult FetchAsked FetchPartition FetchBatch DivergingEpoch
-        CurrentLeader CommitPartition CommitResult CommittedOffset OffsetAsked OffsetListed EpochEnd AssignedTopic
+        topic: ProducePartition ProduceBatch ProduceResult FetchAsked FetchPartition FetchBatch Captured Measured
+        DivergingEpoch CurrentLeader CommitPartition CommitResult CommittedOffset OffsetAsked OffsetListed EpochEnd AssignedTopic
         OwnedTopic SharePartition ShareAcquired ShareAcknowledged
     )
 }
