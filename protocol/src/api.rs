@@ -59,16 +59,66 @@ impl ApiKey {
     pub const PRODUCE: Self = Self(0);
     /// Fetch.
     pub const FETCH: Self = Self(1);
+    /// ListOffsets.
+    pub const LIST_OFFSETS: Self = Self(2);
     /// Metadata.
     pub const METADATA: Self = Self(3);
     /// ControlledShutdown.
     pub const CONTROLLED_SHUTDOWN: Self = Self(7);
+    /// OffsetCommit.
+    pub const OFFSET_COMMIT: Self = Self(8);
+    /// OffsetFetch.
+    pub const OFFSET_FETCH: Self = Self(9);
+    /// FindCoordinator.
+    pub const FIND_COORDINATOR: Self = Self(10);
+    /// JoinGroup.
+    pub const JOIN_GROUP: Self = Self(11);
+    /// Heartbeat.
+    pub const HEARTBEAT: Self = Self(12);
+    /// LeaveGroup.
+    pub const LEAVE_GROUP: Self = Self(13);
+    /// SyncGroup.
+    pub const SYNC_GROUP: Self = Self(14);
     /// SaslHandshake.
     pub const SASL_HANDSHAKE: Self = Self(17);
     /// ApiVersions.
     pub const API_VERSIONS: Self = Self(18);
+    /// CreateTopics.
+    pub const CREATE_TOPICS: Self = Self(19);
+    /// DeleteTopics.
+    pub const DELETE_TOPICS: Self = Self(20);
+    /// InitProducerId.
+    pub const INIT_PRODUCER_ID: Self = Self(22);
+    /// OffsetForLeaderEpoch.
+    pub const OFFSET_FOR_LEADER_EPOCH: Self = Self(23);
+    /// AddPartitionsToTxn.
+    pub const ADD_PARTITIONS_TO_TXN: Self = Self(24);
+    /// AddOffsetsToTxn.
+    pub const ADD_OFFSETS_TO_TXN: Self = Self(25);
+    /// EndTxn.
+    pub const END_TXN: Self = Self(26);
+    /// TxnOffsetCommit.
+    pub const TXN_OFFSET_COMMIT: Self = Self(28);
     /// SaslAuthenticate.
     pub const SASL_AUTHENTICATE: Self = Self(36);
+    /// DescribeCluster.
+    pub const DESCRIBE_CLUSTER: Self = Self(60);
+    /// ConsumerGroupHeartbeat.
+    pub const CONSUMER_GROUP_HEARTBEAT: Self = Self(68);
+    /// ConsumerGroupDescribe.
+    pub const CONSUMER_GROUP_DESCRIBE: Self = Self(69);
+    /// DescribeTopicPartitions.
+    pub const DESCRIBE_TOPIC_PARTITIONS: Self = Self(75);
+    /// ShareGroupHeartbeat.
+    pub const SHARE_GROUP_HEARTBEAT: Self = Self(76);
+    /// ShareFetch.
+    pub const SHARE_FETCH: Self = Self(78);
+    /// ShareAcknowledge.
+    pub const SHARE_ACKNOWLEDGE: Self = Self(79);
+    /// StreamsGroupHeartbeat.
+    pub const STREAMS_GROUP_HEARTBEAT: Self = Self(88);
+    /// StreamsGroupDescribe.
+    pub const STREAMS_GROUP_DESCRIBE: Self = Self(89);
 
     /// What this build knows of it.
     #[must_use]

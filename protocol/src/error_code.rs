@@ -7,6 +7,10 @@ pub struct ErrorCode(pub i16);
 impl ErrorCode {
     /// No error.
     pub const NONE: Self = Self(0);
+    /// The broker does not lead the partition.
+    pub const NOT_LEADER_OR_FOLLOWER: Self = Self(6);
+    /// The client knows an older epoch of the partition's leader.
+    pub const FENCED_LEADER_EPOCH: Self = Self(74);
     /// The broker does not know this version of the API.
     pub const UNSUPPORTED_VERSION: Self = Self(35);
 

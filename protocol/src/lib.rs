@@ -5,8 +5,8 @@
 //! cannot decode is itself an observation ([`Undecoded`], [`LostSync`]), after which it falls back from full decoding to
 //! headers only, to counting bytes.
 //!
-//! Memory does not depend on frame size. Large bodies (Produce, Fetch, Metadata) are walked field by field as they pass,
-//! with at most one field buffered; all others are collected up to a limit per API. Every bound is in [`Limits`].
+//! Memory does not depend on frame size. Bodies are walked field by field as they pass, with at most one field buffered;
+//! the few that have to be read as a whole are collected up to a limit. Every bound is in [`Limits`].
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::indexing_slicing, clippy::arithmetic_side_effects)]

@@ -264,6 +264,17 @@ impl<'a, 'e> Reader<'a, 'e> {
         }
     }
 
+    /// The next `length` bytes, for which the limit of an element does not apply either. They stay unread.
+    pub(crate) fn ahead(&mut self, length: usize) -> Read<&'a [u8]> {
+        match self.rest.get(..length) {
+            Some(bytes) => Ok(bytes),
+            None => {
+                self.budgeted(length);
+                Err(self.failure().unwrap_or(Halt::Malformed))
+            }
+        }
+    }
+
     /// All that is left at hand.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         mem::take(&mut self.rest)
@@ -372,7 +383,7 @@ fn long_varint<'a>(bytes: &'a [u8], edge: &mut Edge) -> (u32, &'a [u8]) {
     (0, &[])
 }
 
-/// A list of tagged fields (KIP-482) none of which is wanted: how many are left to skip. 0: their number comes next.
+/// A list of tagged fields (KIP-482), each an element of its own: one more than are left. 0: their number comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Tags(u32);
 
@@ -381,35 +392,61 @@ impl Tags {
         Self(0)
     }
 
-    /// Skips them, each an element of its own. Is ready for the next list afterwards.
+    /// Skips them. Is ready for the next list afterwards.
     #[inline(always)]
     pub(crate) fn skip(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
+        // None is wanted, so none comes.
+        self.next(reader, |_| false)?;
+        Ok(())
+    }
+
+    /// Skips them up to the next one whose number is `wanted`: that and its bytes. `None`: the list has ended, and this is
+    /// ready for the next one.
+    #[inline(always)]
+    pub(crate) fn next<'a>(
+        &mut self,
+        reader: &mut Reader<'a, '_>,
+        wanted: fn(u32) -> bool,
+    ) -> Read<Option<(u32, &'a [u8])>> {
         if self.0 == 0
             && let Some((0, rest)) = reader.rest.split_first()
         {
             reader.rest = rest;
-            return reader.commit();
+            reader.commit()?;
+            return Ok(None);
         }
         let mut tags = *self;
-        let skipped = reader.with_copy(|copy| tags.skip_some(copy));
+        let next = reader.with_copy(|copy| tags.next_of_some(copy, wanted));
         *self = tags;
-        skipped
+        next
     }
 
     #[cold]
     #[inline(never)]
-    fn skip_some(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
+    fn next_of_some<'a>(
+        &mut self,
+        reader: &mut Reader<'a, '_>,
+        wanted: fn(u32) -> bool,
+    ) -> Read<Option<(u32, &'a [u8])>> {
         if self.0 == 0 {
             let count = reader.varint();
             reader.commit()?;
-            self.0 = count;
+            // No frame has so many.
+            self.0 = count.checked_add(1).ok_or(Halt::Malformed)?;
         }
-        while let Some(left) = self.0.checked_sub(1) {
-            let (_tag, size) = (reader.varint(), reader.varint());
+        while self.0 > 1 {
+            let (tag, size) = (reader.varint(), reader.varint());
+            if wanted(tag) {
+                let value = reader.bytes(size as usize);
+                reader.commit()?;
+                self.0 = self.0.wrapping_sub(1);
+                return Ok(Some((tag, value)));
+            }
             reader.skip(u64::from(size))?;
-            self.0 = left;
+            self.0 = self.0.wrapping_sub(1);
         }
-        Ok(())
+        self.0 = 0;
+        Ok(None)
     }
 }
 
@@ -510,6 +547,30 @@ mod tests {
         let mut edge = Edge::new(5, 5);
         let mut reader = Reader::new(&message[..5], &mut edge);
         assert_eq!(tags.skip(&mut reader), Err(Halt::Short));
-        assert_eq!((tags, edge.uncommitted()), (Tags(1), 1));
+        assert_eq!((tags, edge.uncommitted()), (Tags(2), 1), "one is left");
+    }
+
+    #[test]
+    fn wanted_tagged_fields_are_handed_over_wherever_the_bytes_are_cut() {
+        let message = [3, 0, 1, 9, 1, 2, 8, 7, 4, 0];
+        let wanted = |tag| tag == 1;
+        for cut in 0..=message.len() {
+            let mut tags = Tags::new();
+            let mut edge = Edge::new(cut, (message.len() - cut) as u64);
+            let first = tags.next(&mut Reader::new(&message[..cut], &mut edge), wanted);
+            let rest = &message[cut - edge.uncommitted() + edge.debt() as usize..];
+            let mut edge = Edge::new(rest.len(), 0);
+            let mut reader = Reader::new(rest, &mut edge);
+            let field = match first {
+                Err(halt) => {
+                    assert_eq!(halt, Halt::Short);
+                    tags.next(&mut reader, wanted)
+                }
+                found => found,
+            };
+            assert_eq!(field, Ok(Some((1, &[8, 7][..]))), "{cut}");
+            assert_eq!(tags.next(&mut reader, wanted), Ok(None), "{cut}");
+            assert_eq!((tags, reader.left()), (Tags::new(), 0));
+        }
     }
 }

@@ -190,8 +190,9 @@ impl Requests {
         let failure = match header.unknown {
             Some(reason) => Some(reason),
             None => {
-                let mut context = Context { sink: &mut *sink, memory, budget, entry, scratch: &mut self.scratch };
-                let read = RequestBody::walk_whole(header.tagged, &mut reader, *depth, limits, &mut context);
+                let mut context =
+                    Context { sink: &mut *sink, memory, budget, entry, scratch: &mut self.scratch, limits };
+                let read = RequestBody::walk_whole(header.tagged, &mut reader, *depth, &mut context);
                 acks = context.entry.exchange.acks;
                 match read {
                     Ok(()) if reader.left() == 0 => None,
@@ -240,10 +241,10 @@ impl Requests {
                 tags.skip(reader)?;
                 *part = Part::Body;
             }
-            let Some(entry) = shared.in_flight.read() else { return Err(Halt::Enough) };
-            reader.set_limit(body.limit(&shared.limits));
-            let mut context =
-                Context { sink: &mut *sink, memory: &mut shared.memory, budget: &shared.budget, entry, scratch };
+            let Shared { limits, memory, budget, in_flight, .. } = &mut *shared;
+            let Some(entry) = in_flight.read() else { return Err(Halt::Enough) };
+            reader.set_limit(body.limit(limits));
+            let mut context = Context { sink: &mut *sink, memory, budget, entry, scratch, limits };
             body.walk(reader, &mut context)
         });
         match step {

@@ -192,8 +192,9 @@ impl Responses {
             None => None,
             Some(info) => {
                 let tagged = info.response_header(entry.exchange.version) == 1;
-                let mut context = Context { sink: &mut *sink, memory, budget, entry, scratch: &mut self.scratch };
-                match ResponseBody::walk_whole(tagged, &mut reader, *depth, limits, &mut context) {
+                let mut context =
+                    Context { sink: &mut *sink, memory, budget, entry, scratch: &mut self.scratch, limits };
+                match ResponseBody::walk_whole(tagged, &mut reader, *depth, &mut context) {
                     Ok(()) if reader.left() == 0 => {
                         context.entry.decoded();
                         None
@@ -249,10 +250,10 @@ impl Responses {
                 tags.skip(reader)?;
                 *part = Part::Body;
             }
-            let Some(entry) = shared.in_flight.answered() else { return Err(Halt::Enough) };
-            reader.set_limit(body.limit(&shared.limits));
-            let mut context =
-                Context { sink: &mut *sink, memory: &mut shared.memory, budget: &shared.budget, entry, scratch };
+            let Shared { limits, memory, budget, in_flight, .. } = &mut *shared;
+            let Some(entry) = in_flight.answered() else { return Err(Halt::Enough) };
+            reader.set_limit(body.limit(limits));
+            let mut context = Context { sink: &mut *sink, memory, budget, entry, scratch, limits };
             body.walk(reader, &mut context)?;
             context.entry.decoded();
             Ok(())

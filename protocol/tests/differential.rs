@@ -2,18 +2,23 @@
 
 mod support;
 
+use std::collections::HashSet;
+
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset, LeaderIdAndEpoch as FetchLeader};
+use kafka_protocol::messages::produce_response::LeaderIdAndEpoch as ProduceLeader;
 use kafka_protocol::messages::{
     ApiKey, FetchRequest, FetchResponse, MetadataResponse, ProduceRequest, ProduceResponse,
 };
 use kafkascope_protocol::{
-    Acks, ApiVersion, BatchHead, Broker, Depth, ErrorCode, Exchange, FetchAsked, FetchHead, FetchPartition, Limits,
-    NodeIds, Observation, Outcome, PartitionBatch, PartitionMetadata, ProduceHead, ProducePartition, ProduceResult,
-    RequestSeq, TopicId, TopicIndex, TopicLabel, TopicMetadata, TopicRef,
+    Acks, ApiVersion, BatchHead, Broker, CurrentLeader, Depth, DivergingEpoch, ErrorCode, Exchange, FetchAsked,
+    FetchHead, FetchPartition, Limits, NodeIds, Observation, Outcome, PartitionBatch, PartitionMetadata, ProduceHead,
+    ProducePartition, ProduceResult, RequestSeq, TopicId, TopicIndex, TopicLabel, TopicMetadata, TopicRef,
 };
 use support::feed::{BUDGET, Feed};
 use support::log::{Arena, Log};
 use support::messages::{self, Size};
 use support::random::Random;
+use support::samples;
 
 const ROUNDS: u64 = 25;
 const CLIENT: &str = "a client";
@@ -182,6 +187,25 @@ fn sasl_equals_the_fields_of_kafka_protocol() {
     }
 }
 
+#[test]
+fn groups_offsets_transactions_shares_and_the_cluster_equal_the_fields_of_kafka_protocol() {
+    for (api, versions, make) in samples::APIS {
+        for version in versions.clone() {
+            for seed in 0..ROUNDS {
+                let mut random = Random::new(seed << 16 | (*api as u64) << 8 | version as u64);
+                let arena = Arena::default();
+                let sample = make(&arena, &mut random, version);
+                let (request, response) = sample.frames(&mut random, 5, Some(CLIENT));
+                let (facts, exchange) = exchange_of(&arena, &request, Some(&response));
+                assert_facts(&facts, &sample.facts, *api, version, seed);
+                assert_answered(&exchange, &request, &response);
+                assert_eq!(exchange.error, first_error(sample.errors), "{api:?} v{version} seed {seed}");
+                assert_eq!(exchange.throttle_ms, sample.throttle_ms, "{api:?} v{version} seed {seed}");
+            }
+        }
+    }
+}
+
 /// Passes one exchange by a new connection; what it said, times left out, and how it ended.
 fn exchange_of<'a>(arena: &'a Arena, request: &[u8], response: Option<&Vec<u8>>) -> (Vec<Observation<'a>>, Exchange) {
     let mut feed = Feed::with(Limits::default(), Depth::Full, BUDGET, Log::new(arena));
@@ -214,28 +238,10 @@ fn assert_facts(facts: &[Observation<'_>], expected: &[Observation<'_>], api: Ap
 /// Without topic numbers, which `Log::assert_lawful` checks; and without the replica id where it stands at a body's end
 /// and may not be known yet.
 fn comparable(fact: Observation<'_>, version: i16) -> Observation<'_> {
-    match fact {
-        Observation::ProducePartition(it) => {
-            Observation::ProducePartition(ProducePartition { topic: unnumbered(it.topic), ..it })
-        }
-        Observation::ProduceBatch(it) => {
-            Observation::ProduceBatch(PartitionBatch { topic: unnumbered(it.topic), ..it })
-        }
-        Observation::ProduceResult(it) => {
-            Observation::ProduceResult(ProduceResult { topic: unnumbered(it.topic), ..it })
-        }
-        Observation::FetchAsked(it) => Observation::FetchAsked(FetchAsked { topic: unnumbered(it.topic), ..it }),
-        Observation::FetchPartition(it) => {
-            Observation::FetchPartition(FetchPartition { topic: unnumbered(it.topic), ..it })
-        }
-        Observation::FetchBatch(it) => Observation::FetchBatch(PartitionBatch { topic: unnumbered(it.topic), ..it }),
+    match Arena::unnumbered(fact) {
         Observation::FetchHead(it) if version >= 15 => Observation::FetchHead(FetchHead { replica_id: None, ..it }),
         other => other,
     }
-}
-
-fn unnumbered(topic: TopicRef<'_>) -> TopicRef<'_> {
-    TopicRef::new(TopicIndex(0), topic.label())
 }
 
 fn assert_answered(exchange: &Exchange, request: &[u8], response: &[u8]) {
@@ -277,7 +283,10 @@ fn batches<'a>(
     fetch_offset: Option<i64>,
     heads: &[BatchHead],
 ) -> Vec<PartitionBatch<'a>> {
-    heads.iter().map(|head| PartitionBatch { seq: SEQ, topic, partition, fetch_offset, head: *head }).collect()
+    heads
+        .iter()
+        .map(|head| PartitionBatch { seq: SEQ, topic, partition, fetch_offset, aborted: false, head: *head })
+        .collect()
 }
 
 fn produce_facts<'a>(request: &'a ProduceRequest, version: i16, heads: &[Vec<BatchHead>]) -> Vec<Observation<'a>> {
@@ -318,6 +327,12 @@ fn produce_results(response: &ProduceResponse, version: i16) -> Vec<Observation<
                 base_offset: partition.base_offset,
                 log_start_offset: (version >= 5).then_some(partition.log_start_offset),
             }));
+            let leader = &partition.current_leader;
+            if *leader != ProduceLeader::default() {
+                let (partition, leader, leader_epoch) = (partition.index, leader.leader_id.0, leader.leader_epoch);
+                let leader = CurrentLeader { seq: SEQ, topic, partition, leader, leader_epoch };
+                facts.push(Observation::CurrentLeader(leader));
+            }
         }
     }
     facts
@@ -378,11 +393,50 @@ fn fetch_partitions<'a>(
                 record_bytes: records_of(partition) as u64,
             }));
             let heads = heads.next().expect("as many as partitions");
-            let of_partition = batches(topic, partition.partition_index, fetch_offset, heads);
+            let mut of_partition = batches(topic, partition.partition_index, fetch_offset, heads);
+            leave_out_aborted(&mut of_partition, partition.aborted_transactions.as_deref().unwrap_or_default());
             facts.extend(of_partition.into_iter().map(Observation::FetchBatch));
+            let (diverging, leader) = (&partition.diverging_epoch, &partition.current_leader);
+            if *diverging != EpochEndOffset::default() {
+                facts.push(Observation::DivergingEpoch(DivergingEpoch {
+                    seq: SEQ,
+                    topic,
+                    partition: partition.partition_index,
+                    epoch: diverging.epoch,
+                    end_offset: diverging.end_offset,
+                }));
+            }
+            if *leader != FetchLeader::default() {
+                let (partition, leader, leader_epoch) =
+                    (partition.partition_index, leader.leader_id.0, leader.leader_epoch);
+                let leader = CurrentLeader { seq: SEQ, topic, partition, leader, leader_epoch };
+                facts.push(Observation::CurrentLeader(leader));
+            }
         }
     }
     facts
+}
+
+/// As Kafka's consumer does it, for which every control batch here is an abort marker.
+fn leave_out_aborted(batches: &mut [PartitionBatch<'_>], transactions: &[AbortedTransaction]) {
+    let mut transactions: Vec<_> = transactions.iter().map(|it| (it.first_offset, it.producer_id.0)).collect();
+    transactions.sort_unstable();
+    let mut transactions = transactions.into_iter().peekable();
+    let mut aborted = HashSet::new();
+    for batch in batches {
+        let last = batch.head.base_offset + i64::from(batch.head.last_offset_delta);
+        while let Some((_, producer_id)) = transactions.next_if(|(first, _)| *first <= last) {
+            aborted.insert(producer_id);
+        }
+        if !batch.head.is_transactional() {
+            continue;
+        }
+        if batch.head.is_control() {
+            aborted.remove(&batch.head.producer_id);
+        } else {
+            batch.aborted = aborted.contains(&batch.head.producer_id);
+        }
+    }
 }
 
 fn records_of(partition: &kafka_protocol::messages::fetch_response::PartitionData) -> usize {

@@ -26,7 +26,12 @@ fn main() -> ExitCode {
         Trial::ignorable_test("the_table_knows_every_key_and_version_of_kafka_4_3_1", || table_covers(NEW)),
         Trial::ignorable_test("the_table_invents_nothing", table_invents_nothing),
         Trial::ignorable_test("what_4_0_removed_is_what_3_9_2_has_and_4_3_1_lacks", what_4_0_removed),
-        Trial::ignorable_test("the_committed_frames_are_what_java_makes", committed_frames),
+        Trial::ignorable_test("the_committed_frames_are_what_java_makes_of_kafka_3_9_2", || {
+            committed_frames(OLD, "Vectors.java", vectors::OLD)
+        }),
+        Trial::ignorable_test("the_committed_frames_are_what_java_makes_of_kafka_4_3_1", || {
+            committed_frames(NEW, "NewVectors.java", vectors::NEW)
+        }),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
@@ -105,11 +110,11 @@ fn what_4_0_removed() -> Result<Completion, Failed> {
     }
 }
 
-fn committed_frames() -> Result<Completion, Failed> {
-    let Some(jar) = jar(OLD) else { return Ok(no_jars(OLD)) };
+fn committed_frames(kafka: &str, source: &str, committed: &'static str) -> Result<Completion, Failed> {
+    let Some(jar) = jar(kafka) else { return Ok(no_jars(kafka)) };
     let libs = jar.parent().ok_or("a jar without a folder")?.join("*");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java/Vectors.java");
-    let output = match Command::new("java").arg("-cp").arg(libs).arg(source).output() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/java").join(source);
+    let output = match Command::new("java").arg("-cp").arg(libs).arg(path).output() {
         Ok(output) => output,
         Err(error) => return Ok(Completion::ignored_with(format!("java cannot be run: {error}"))),
     };
@@ -118,13 +123,11 @@ fn committed_frames() -> Result<Completion, Failed> {
     }
     let made = String::from_utf8_lossy(&output.stdout);
     let mut made = made.lines();
-    for (name, frame) in vectors::all() {
+    for (name, frame) in vectors::all(committed) {
         let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
         let expected = format!("{name} {hex}");
         if made.next() != Some(expected.as_str()) {
-            return Err(
-                format!("{name} differs: write the output of Vectors.java to fixtures/kafka_clients.txt").into()
-            );
+            return Err(format!("{name} differs: write the output of java/{source} to its file in fixtures").into());
         }
     }
     match made.next() {

@@ -228,8 +228,8 @@ impl Sink for Watch<'_, '_> {
     }
 
     #[inline]
-    fn at_batch(&mut self, head: &BatchHead) -> BatchPlan {
-        self.sink.at_batch(head)
+    fn at_batch(&mut self, direction: WireDirection, head: &BatchHead) -> BatchPlan {
+        self.sink.at_batch(direction, head)
     }
 }
 

@@ -19,6 +19,7 @@ pub enum Metric {
     BatchRecords,
     BatchFill,
     BatchFillExcluded,
+    CompressionRatio,
     RecordIo,
     ProducedMessages,
     ConsumedMessages,
@@ -42,6 +43,8 @@ pub enum Metric {
     SelfSeries,
     SelfTapTime,
     SelfCaptureRefused,
+    SelfUnmeasured,
+    SelfDecompressed,
     SelfPartitionsUnjudged,
     SelfSpansSampled,
     SelfSpansDropped,
@@ -222,6 +225,9 @@ const LATENCY: Kind = Kind::Histogram(Bounds { first: -14, last: 5 });
 const SIZE: Kind = Kind::Histogram(Bounds { first: 6, last: 24 });
 /// 1 to 65,536.
 const COUNT: Kind = Kind::Histogram(Bounds { first: 0, last: 16 });
+
+/// 0.8 % to 2: what does not compress grows a little.
+const RATIO: Kind = Kind::Histogram(Bounds { first: -7, last: 1 });
 
 /// All metrics, in the order of [`Metric`].
 pub const TABLE: &[Descriptor] = &joined::<{ wire::ROWS.len() + host::ROWS.len() }>();

@@ -9,8 +9,11 @@
 //!   (`RequestsPerSec`; it counts a request whose connection is gone, too) and what a Java client counts (`request-total`).
 //! * Batches are counted as sent, accepted or not: so does a producer (`batch-size-avg`). Record bytes and produced
 //!   messages are counted as accepted, when the broker's answer is seen: so does the broker (`BytesInPerSec`).
+//! * A batch's compression ratio is counted as sent, accepted or not, retried or not: so does a producer
+//!   (`compression-rate-avg`). Batches of Fetch and those of before magic 2 have none.
 //! * Fetched bytes and messages are counted at the end of the exchange, for consumers only.
 
+mod compression;
 mod exchange;
 mod fetch;
 mod produce;
@@ -22,8 +25,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kafkascope_protocol::{
-    Acks, ApiKey, ApiVersion, Depth, Direction, Observation, RequestHead, RequestSeq, Sink, Timestamp, TopicIndex,
-    TopicLabel, TopicRef,
+    Acks, ApiKey, ApiVersion, BatchHead, BatchPlan, Depth, Direction, Observation, RequestHead, RequestSeq, Sink,
+    Timestamp, TopicIndex, TopicLabel, TopicRef,
 };
 
 use crate::dictionary::{Broker, Client, Principal, Topic};
@@ -524,10 +527,20 @@ impl Sink for RecorderSink<'_> {
             }
             Observation::FetchPartition(partition) => recorder.fetch_partition(shard, partition),
             Observation::FetchBatch(batch) => recorder.fetch_batch(batch),
+            Observation::Measured(measured) => recorder.measured(shard, measured),
+            Observation::Captured(captured) => recorder.captured(shard, captured),
             Observation::Exchange(exchange) => recorder.exchange(shard, exchange),
             // Not needed for any metric yet.
             Observation::FetchAsked(_) | Observation::PartitionMetadata(_) | Observation::Broker(_) => {}
             other => recorder.seldom(shard, other),
+        }
+    }
+
+    #[inline(always)]
+    fn at_batch(&mut self, direction: Direction, head: &BatchHead) -> BatchPlan {
+        match direction {
+            Direction::Request => self.recorder.plan(self.shard, head),
+            Direction::Response => BatchPlan::Skip,
         }
     }
 }

@@ -17,6 +17,7 @@ use kafkascope_protocol::Timestamp;
 
 use crate::attribute::{Attribute, Value as AttributeValue};
 use crate::cap::Dimension;
+use crate::compression::{Found, Missed, SampleQueue, Samples};
 use crate::dictionary::{Broker, Dictionary, lock};
 use crate::histogram::Histogram;
 use crate::inventory;
@@ -94,6 +95,7 @@ pub struct Registry {
     dictionary: Arc<Dictionary>,
     resource: Arc<Resource>,
     state: Mutex<State>,
+    samples: SampleQueue,
     /// Until when totals have been exported; `u64::MAX` while nobody exports.
     exported: AtomicU64,
 }
@@ -154,6 +156,7 @@ impl Registry {
             dictionary,
             resource: Arc::new(resource),
             state: Mutex::new(state),
+            samples: SampleQueue::default(),
             exported: AtomicU64::new(u64::MAX),
         })
     }
@@ -172,8 +175,10 @@ impl Registry {
 
     /// Adds what a worker counted.
     pub fn absorb(&self, delta: Delta) {
+        let Delta { since, until, changes, samples, spans, spans_dropped } = delta;
+        let refused = self.samples.push(Samples { since, until, samples });
         let state = &mut *lock(&self.state);
-        let Delta { since, until, changes, spans, spans_dropped } = delta;
+        self.unmeasured(state, Missed::QueueFull, refused, since);
         state.latest = state.latest.max(until);
         for (series, change) in changes {
             state.add(&series, change, since, until, &self.dictionary);
@@ -188,6 +193,27 @@ impl Registry {
         let overflow = spans.len().saturating_sub(room) as u64;
         state.spans.extend(spans.into_iter().take(room));
         self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "queue_full")), overflow, since);
+    }
+
+    /// Where samples wait for the measurer.
+    pub(crate) fn samples(&self) -> &SampleQueue {
+        &self.samples
+    }
+
+    /// Adds what samples of an interval came to.
+    pub(crate) fn measured(&self, found: Found, since: Timestamp, until: Timestamp) {
+        let state = &mut *lock(&self.state);
+        for (series, ratios) in found.ratios {
+            state.add(&series, Change::Values(ratios), since, until, &self.dictionary);
+        }
+        for (missed, count) in Missed::ALL.into_iter().zip(found.missed) {
+            self.unmeasured(state, missed, count, since);
+        }
+        self.own(state, Metric::SelfDecompressed, None, found.output, since);
+    }
+
+    fn unmeasured(&self, state: &mut State, missed: Missed, count: u64, since: Timestamp) {
+        self.own(state, Metric::SelfUnmeasured, Some((Attribute::Reason, missed.name())), count, since);
     }
 
     /// Takes over what was read on a host.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use kafkascope_protocol::Timestamp;
 
+use crate::compression::{Missed, Sample, Turns};
 use crate::dictionary::Dictionary;
 use crate::histogram::Histogram;
 use crate::labels::Labels;
@@ -53,6 +54,12 @@ pub struct Shard {
     pub(crate) spans: SpanQueue,
     /// Partitions of Produce requests that may still be remembered.
     pub(crate) free_partitions: usize,
+    /// Whose batches are kept to be measured.
+    pub(crate) turns: Turns,
+    /// The batches that were.
+    pub(crate) samples: Vec<Sample>,
+    /// Batches that were not measured, in the order of [`Missed::ALL`].
+    missed: [u64; Missed::ALL.len()],
 }
 
 impl Shard {
@@ -78,6 +85,9 @@ impl Shard {
             dictionary,
             spans,
             free_partitions: HELD_PARTITIONS,
+            turns: Turns::new(now),
+            samples: Vec::new(),
+            missed: [0; Missed::ALL.len()],
         }
     }
 
@@ -95,6 +105,22 @@ impl Shard {
         self.process_row().captures_refused += 1;
     }
 
+    /// A batch was not measured.
+    #[inline]
+    pub(crate) fn missed(&mut self, missed: Missed) {
+        self.missed[missed as usize] += 1;
+    }
+
+    fn count_missed(&mut self) {
+        for (missed, count) in Missed::ALL.into_iter().zip(std::mem::take(&mut self.missed)) {
+            if count > 0 {
+                let labels = Labels { reason: Some(missed.name()), ..Labels::default() };
+                let slot = self.events.slot(labels, self.drained);
+                self.events.row(slot).unmeasured += count;
+            }
+        }
+    }
+
     fn process_row(&mut self) -> &mut ProcessRow {
         let slot = self.process.slot(Labels::default(), self.drained);
         self.process.row(slot)
@@ -109,9 +135,12 @@ impl Shard {
 
     /// Begins the same, to be done bit by bit: a worker with many rows has other things to do.
     pub fn begin_drain(&mut self, now: Timestamp) -> Draining {
+        self.count_missed();
+        self.turns.pass(now);
         let since = std::mem::replace(&mut self.drained, now);
+        let samples = std::mem::take(&mut self.samples);
         let (spans, spans_dropped) = self.spans.take();
-        let delta = Delta { since, until: now, changes: Vec::new(), spans, spans_dropped };
+        let delta = Delta { since, until: now, changes: Vec::new(), samples, spans, spans_dropped };
         Draining { delta, arena: 0, row: 0 }
     }
 
@@ -166,6 +195,7 @@ pub struct Delta {
     pub(crate) since: Timestamp,
     pub(crate) until: Timestamp,
     pub(crate) changes: Vec<(Arc<Series>, Change)>,
+    pub(crate) samples: Vec<Sample>,
     pub(crate) spans: Vec<Span>,
     pub(crate) spans_dropped: u64,
 }

@@ -1,15 +1,15 @@
 //! Fetch responses, versions 0 to 18. Source: `FetchResponse.json`.
 //!
-//! Left out: aborted transactions, preferred read replicas, and the leaders that KIP-951 adds as tagged fields.
+//! Left out: preferred read replicas, snapshots of followers, and the addresses of new leaders (KIP-951).
 
 use crate::{
-    Direction, ErrorCode, FetchPartition, Observation, Sink,
+    Direction, DivergingEpoch, ErrorCode, FetchPartition, Observation, Sink,
     body::{
         Context,
         records::{Place, Records},
-        walk::{Naming, Walk},
+        walk::{Naming, Walk, current_leader},
     },
-    reader::{Read, Reader, Tags},
+    reader::{Halt, Read, Reader, Tags},
     topics::Topic,
 };
 
@@ -23,12 +23,12 @@ const LOG_START: i16 = 5;
 const SESSIONS: i16 = 7;
 /// First version with a preferred read replica.
 const READ_REPLICA: i16 = 11;
-/// First version with compact lengths and tagged fields.
+/// First version with compact lengths and tagged fields, and these two of a partition among them.
 const FLEXIBLE: i16 = 12;
+const DIVERGING_EPOCH_TAG: u32 = 0;
+const CURRENT_LEADER_TAG: u32 = 1;
 /// First version that names topics by id (KIP-516).
 const TOPIC_IDS: i16 = 13;
-/// Producer id and first offset of an aborted transaction.
-const ABORTED_BYTES: u64 = 16;
 
 /// Which element comes next. Lists of tagged fields, which know themselves where they are, come behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -53,7 +53,10 @@ pub(crate) struct Fetch {
     tags: Tags,
     topics: u32,
     partitions: u32,
+    /// Aborted transactions that are left to read.
     aborted: u32,
+    /// Whether the partition has any.
+    has_aborted: bool,
     topic: Topic,
     partition: PartitionHead,
     fetch_offset: Option<i64>,
@@ -100,12 +103,12 @@ impl Walk for Fetch {
                         self.state = State::TopicEnd;
                         break;
                     };
-                    self.partition(reader)?;
+                    self.partition(reader, context)?;
                     self.partitions = left;
                     self.state = State::Aborted;
                 }
                 if self.state < State::Size {
-                    self.aborted(reader)?;
+                    self.aborted(reader, context)?;
                     self.state = State::Size;
                 }
                 if self.state == State::Size {
@@ -118,11 +121,12 @@ impl Walk for Fetch {
                         topic: self.topic,
                         partition: self.partition.index,
                         fetch_offset: self.fetch_offset,
+                        has_aborted: self.has_aborted,
                     };
                     self.records.walk(place, reader, context)?;
                     self.state = State::PartitionEnd;
                 }
-                self.skip_tags(reader)?;
+                self.partition_tags(reader, context)?;
                 self.state = State::Partition;
             }
             self.skip_tags(reader)?;
@@ -142,6 +146,7 @@ impl Fetch {
             topics: 0,
             partitions: 0,
             aborted: 0,
+            has_aborted: false,
             topic: Topic::Known(0),
             partition: PartitionHead::default(),
             fetch_offset: None,
@@ -176,7 +181,7 @@ impl Fetch {
     }
 
     #[inline(always)]
-    fn partition(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
+    fn partition<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         let index = reader.i32();
         let error = ErrorCode(reader.i16());
         let high_watermark = reader.i64();
@@ -184,27 +189,45 @@ impl Fetch {
         let log_start_offset = if self.version >= LOG_START { Some(reader.i64()) } else { None };
         self.aborted = if self.version >= TRANSACTIONS { reader.count(self.flexible) } else { 0 };
         reader.commit()?;
+        self.has_aborted = self.aborted > 0;
+        if self.has_aborted {
+            context.scratch.aborted.begin();
+        }
         self.partition = PartitionHead { index, error, high_watermark, last_stable_offset, log_start_offset };
         Ok(())
     }
 
-    /// Skips the aborted transactions.
     #[inline(always)]
-    fn aborted(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
-        if !self.flexible {
-            let count = core::mem::take(&mut self.aborted);
-            return reader.skip(u64::from(count).saturating_mul(ABORTED_BYTES));
+    fn aborted<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        if !self.has_aborted {
+            return Ok(());
         }
+        let mut body = *self;
+        let read = reader.with_copy(|copy| body.some_aborted(copy, context));
+        *self = body;
+        read
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn some_aborted<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         loop {
             if self.state == State::AbortedEnd {
-                self.tags.skip(reader)?;
+                self.skip_tags(reader)?;
                 self.state = State::Aborted;
             }
-            let Some(left) = self.aborted.checked_sub(1) else { return Ok(()) };
-            reader.skip(ABORTED_BYTES)?;
+            let Some(left) = self.aborted.checked_sub(1) else { break };
+            let (producer_id, first_offset) = (reader.i64(), reader.i64());
+            reader.commit()?;
+            context.scratch.aborted.add(producer_id, first_offset, context.limits.aborted);
             self.aborted = left;
             self.state = State::AbortedEnd;
         }
+        let transactions = context.scratch.aborted.end();
+        if transactions > 0 {
+            context.sink.observe(Observation::AbortedForgotten { transactions });
+        }
+        Ok(())
     }
 
     #[inline(always)]
@@ -245,7 +268,36 @@ impl Fetch {
     }
 
     #[inline(always)]
+    fn partition_tags<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.flexible {
+            while let Some((tag, value)) = self.tags.next(reader, |tag| tag <= CURRENT_LEADER_TAG)? {
+                match tag {
+                    DIVERGING_EPOCH_TAG => diverging_epoch(value, self.topic, self.partition.index, context)?,
+                    _ => current_leader(value, self.topic, self.partition.index, context)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
     fn skip_tags(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {
         if self.flexible { self.tags.skip(reader) } else { Ok(()) }
     }
+}
+
+/// A tagged field that tells where the client's log and the leader's part.
+#[cold]
+#[inline(never)]
+fn diverging_epoch<S: Sink>(field: &[u8], topic: Topic, partition: i32, context: &mut Context<'_, S>) -> Read<()> {
+    let Some((epoch, rest)) = field.split_first_chunk() else { return Err(Halt::Malformed) };
+    let Some(end_offset) = rest.first_chunk() else { return Err(Halt::Malformed) };
+    context.sink.observe(Observation::DivergingEpoch(DivergingEpoch {
+        seq: context.entry.exchange.seq,
+        topic: context.memory.topics.describe(topic),
+        partition,
+        epoch: i32::from_be_bytes(*epoch),
+        end_offset: i64::from_be_bytes(*end_offset),
+    }));
+    Ok(())
 }

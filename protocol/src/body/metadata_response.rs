@@ -232,7 +232,7 @@ impl Metadata {
 
     fn node_ids<'a>(&self, reader: &mut Reader<'a, '_>) -> NodeIds<'a> {
         let count = reader.count(self.flexible) as usize;
-        NodeIds(reader.bytes(count.saturating_mul(4)))
+        NodeIds::from_wire(reader.bytes(count.saturating_mul(4)))
     }
 
     fn skip_tags(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {

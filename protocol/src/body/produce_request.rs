@@ -84,6 +84,7 @@ impl Walk for Produce {
                         topic: self.topic,
                         partition: self.partition,
                         fetch_offset: None,
+                        has_aborted: false,
                     };
                     self.records.walk(place, reader, context)?;
                     self.state = State::PartitionEnd;

@@ -1,12 +1,12 @@
 //! Produce responses, versions 0 to 13. Source: `ProduceResponse.json`.
 //!
-//! Left out: error messages and the leaders that KIP-951 adds as tagged fields.
+//! Left out: error messages, and the addresses of new leaders (KIP-951).
 
 use crate::{
     Direction, ErrorCode, Observation, ProduceResult, Sink,
     body::{
         Context,
-        walk::{Naming, Walk},
+        walk::{Naming, Walk, current_leader},
     },
     reader::{Read, Reader, Tags},
     topics::Topic,
@@ -22,6 +22,9 @@ const LOG_START: i16 = 5;
 const RECORD_ERRORS: i16 = 8;
 /// First version with compact lengths and tagged fields.
 const FLEXIBLE: i16 = 9;
+/// First version that names a partition's leader in a tagged field (KIP-951).
+const CURRENT_LEADER: i16 = 10;
+const CURRENT_LEADER_TAG: u32 = 0;
 /// First version that names topics by id (KIP-516).
 const TOPIC_IDS: i16 = 13;
 
@@ -50,6 +53,7 @@ pub(crate) struct Produce {
     partitions: u32,
     record_errors: u32,
     topic: Topic,
+    partition: i32,
 }
 
 impl Walk for Produce {
@@ -94,7 +98,7 @@ impl Walk for Produce {
                     self.record_errors(reader)?;
                     self.state = State::PartitionEnd;
                 }
-                self.skip_tags(reader)?;
+                self.partition_tags(reader, context)?;
                 self.state = State::Partition;
             }
             self.skip_tags(reader)?;
@@ -123,6 +127,7 @@ impl Produce {
             partitions: 0,
             record_errors: 0,
             topic: Topic::Known(0),
+            partition: 0,
         }
     }
 
@@ -145,6 +150,7 @@ impl Produce {
         let log_start_offset = if self.version >= LOG_START { Some(reader.i64()) } else { None };
         self.record_errors = if self.version >= RECORD_ERRORS { reader.count(self.flexible) } else { 0 };
         reader.commit()?;
+        self.partition = partition;
         context.entry.failed(error);
         context.sink.observe(Observation::ProduceResult(ProduceResult {
             seq: context.entry.exchange.seq,
@@ -177,6 +183,17 @@ impl Produce {
         }
         reader.nullable_string(self.flexible);
         reader.commit()
+    }
+
+    #[inline(always)]
+    fn partition_tags<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+        if self.version < CURRENT_LEADER {
+            return self.skip_tags(reader);
+        }
+        while let Some((_, value)) = self.tags.next(reader, |tag| tag == CURRENT_LEADER_TAG)? {
+            current_leader(value, self.topic, self.partition, context)?;
+        }
+        Ok(())
     }
 
     #[inline(always)]

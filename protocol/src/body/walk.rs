@@ -1,9 +1,9 @@
-//! What the streamed bodies have in common: how their walks are compiled, and the head of a topic.
+//! What the streamed bodies have in common: how their walks are compiled, the head of a topic, and a partition's leader.
 
 use crate::{
-    Direction, Sink, TopicId,
+    CurrentLeader, Direction, Observation, Sink, TopicId,
     body::Context,
-    reader::{Read, Reader},
+    reader::{Halt, Read, Reader},
     topics::{Topic, Topics},
 };
 
@@ -71,4 +71,25 @@ impl Naming {
             Ok((topics.named(self.direction, name), partitions))
         }
     }
+}
+
+/// A tagged field that names a partition's leader (KIP-951).
+#[cold]
+#[inline(never)]
+pub(super) fn current_leader<S: Sink>(
+    field: &[u8],
+    topic: Topic,
+    partition: i32,
+    context: &mut Context<'_, S>,
+) -> Read<()> {
+    let Some((leader, rest)) = field.split_first_chunk() else { return Err(Halt::Malformed) };
+    let Some(leader_epoch) = rest.first_chunk() else { return Err(Halt::Malformed) };
+    context.sink.observe(Observation::CurrentLeader(CurrentLeader {
+        seq: context.entry.exchange.seq,
+        topic: context.memory.topics.describe(topic),
+        partition,
+        leader: i32::from_be_bytes(*leader),
+        leader_epoch: i32::from_be_bytes(*leader_epoch),
+    }));
+    Ok(())
 }

@@ -2,8 +2,20 @@ import java.nio.ByteBuffer;
 import java.util.List;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.compress.Compression;
+import org.apache.kafka.common.message.CreateTopicsRequestData;
+import org.apache.kafka.common.message.CreateTopicsResponseData;
+import org.apache.kafka.common.message.DeleteTopicsRequestData;
+import org.apache.kafka.common.message.DeleteTopicsResponseData;
 import org.apache.kafka.common.message.FetchRequestData;
 import org.apache.kafka.common.message.FetchResponseData;
+import org.apache.kafka.common.message.ListOffsetsRequestData;
+import org.apache.kafka.common.message.ListOffsetsResponseData;
+import org.apache.kafka.common.message.OffsetCommitRequestData;
+import org.apache.kafka.common.message.OffsetCommitResponseData;
+import org.apache.kafka.common.message.OffsetFetchRequestData;
+import org.apache.kafka.common.message.OffsetFetchResponseData;
+import org.apache.kafka.common.message.OffsetForLeaderEpochRequestData;
+import org.apache.kafka.common.message.OffsetForLeaderEpochResponseData;
 import org.apache.kafka.common.message.ProduceRequestData;
 import org.apache.kafka.common.message.ProduceResponseData;
 import org.apache.kafka.common.message.RequestHeaderData;
@@ -19,9 +31,9 @@ import org.apache.kafka.common.record.RecordBatch;
 import org.apache.kafka.common.record.TimestampType;
 
 /**
- * Prints whole frames, one `name hex` a line, of the message versions that the kafka-protocol crate lacks: Produce 0-2,
- * Fetch 0-3, and message sets of magic 0 and 1. Run with the jars of kafka-clients 3.9.2, the last release that has
- * them. Gzip is left out: its bytes depend on the Java runtime.
+ * Prints whole frames, one `name hex` a line, of the old message versions that the kafka-protocol crate lacks: Produce
+ * 0-2, Fetch 0-3, message sets of magic 0 and 1, and the first versions of those about offsets and topics. Run with the
+ * jars of kafka-clients 3.9.2, the last release that has them. Gzip is left out: its bytes depend on the Java runtime.
  */
 public class Vectors {
     private static final long BASE_TIME = 1_700_000_000_000L;
@@ -46,6 +58,63 @@ public class Vectors {
         print("produce-request-v9-lz4", request(ApiKeys.PRODUCE, (short) 9, produceRequest(RecordBatch.MAGIC_VALUE_V2, CompressionType.LZ4)));
         print("fetch-request-v13", request(ApiKeys.FETCH, (short) 13, fetchRequest((short) 13)));
         print("fetch-response-v13-snappy", response(ApiKeys.FETCH, (short) 13, fetchResponse(RecordBatch.MAGIC_VALUE_V2, CompressionType.SNAPPY)));
+        offsetsAndTopics();
+    }
+
+    /** Each with its response. */
+    private static void offsetsAndTopics() {
+        for (short version = 0; version <= 1; version++) {
+            OffsetCommitRequestData commit = new OffsetCommitRequestData().setGroupId("readers").setTopics(List.of(
+                new OffsetCommitRequestData.OffsetCommitRequestTopic().setName("orders").setPartitions(List.of(
+                    new OffsetCommitRequestData.OffsetCommitRequestPartition().setPartitionIndex(3).setCommittedOffset(41).setCommittedMetadata("m"),
+                    new OffsetCommitRequestData.OffsetCommitRequestPartition().setPartitionIndex(4).setCommittedOffset(42).setCommittedMetadata(null)))));
+            if (version == 1) {
+                commit.setGenerationIdOrMemberEpoch(5).setMemberId("me");
+                commit.topics().get(0).partitions().forEach(partition -> partition.setCommitTimestamp(BASE_TIME));
+            }
+            exchange(ApiKeys.OFFSET_COMMIT, "offset-commit", version, commit, new OffsetCommitResponseData().setTopics(List.of(
+                new OffsetCommitResponseData.OffsetCommitResponseTopic().setName("orders").setPartitions(List.of(
+                    new OffsetCommitResponseData.OffsetCommitResponsePartition().setPartitionIndex(3),
+                    new OffsetCommitResponseData.OffsetCommitResponsePartition().setPartitionIndex(4).setErrorCode((short) 12))))));
+        }
+        exchange(ApiKeys.OFFSET_FETCH, "offset-fetch", (short) 0,
+            new OffsetFetchRequestData().setGroupId("readers").setTopics(List.of(
+                new OffsetFetchRequestData.OffsetFetchRequestTopic().setName("orders").setPartitionIndexes(List.of(3)))),
+            new OffsetFetchResponseData().setTopics(List.of(
+                new OffsetFetchResponseData.OffsetFetchResponseTopic().setName("orders").setPartitions(List.of(
+                    new OffsetFetchResponseData.OffsetFetchResponsePartition().setPartitionIndex(3).setCommittedOffset(41).setMetadata("m").setErrorCode((short) 3))))));
+        exchange(ApiKeys.LIST_OFFSETS, "list-offsets", (short) 0,
+            new ListOffsetsRequestData().setReplicaId(-1).setTopics(List.of(
+                new ListOffsetsRequestData.ListOffsetsTopic().setName("orders").setPartitions(List.of(
+                    new ListOffsetsRequestData.ListOffsetsPartition().setPartitionIndex(3).setTimestamp(-1).setMaxNumOffsets(2))))),
+            new ListOffsetsResponseData().setTopics(List.of(
+                new ListOffsetsResponseData.ListOffsetsTopicResponse().setName("orders").setPartitions(List.of(
+                    new ListOffsetsResponseData.ListOffsetsPartitionResponse().setPartitionIndex(3).setOldStyleOffsets(List.of(50L, 40L)),
+                    new ListOffsetsResponseData.ListOffsetsPartitionResponse().setPartitionIndex(4).setErrorCode((short) 6))))));
+        for (short version = 0; version <= 1; version++) {
+            OffsetForLeaderEpochRequestData.OffsetForLeaderTopicCollection asked = new OffsetForLeaderEpochRequestData.OffsetForLeaderTopicCollection();
+            asked.add(new OffsetForLeaderEpochRequestData.OffsetForLeaderTopic().setTopic("orders").setPartitions(List.of(
+                new OffsetForLeaderEpochRequestData.OffsetForLeaderPartition().setPartition(3).setLeaderEpoch(7))));
+            OffsetForLeaderEpochResponseData.OffsetForLeaderTopicResultCollection ends = new OffsetForLeaderEpochResponseData.OffsetForLeaderTopicResultCollection();
+            ends.add(new OffsetForLeaderEpochResponseData.OffsetForLeaderTopicResult().setTopic("orders").setPartitions(List.of(
+                new OffsetForLeaderEpochResponseData.EpochEndOffset().setPartition(3).setLeaderEpoch(version == 0 ? -1 : 6).setEndOffset(99).setErrorCode((short) 74))));
+            exchange(ApiKeys.OFFSET_FOR_LEADER_EPOCH, "leader-epoch", version,
+                new OffsetForLeaderEpochRequestData().setTopics(asked), new OffsetForLeaderEpochResponseData().setTopics(ends));
+        }
+        for (short version = 0; version <= 1; version++) {
+            CreateTopicsResponseData.CreatableTopicResultCollection created = new CreateTopicsResponseData.CreatableTopicResultCollection();
+            created.add(new CreateTopicsResponseData.CreatableTopicResult().setName("orders").setErrorCode((short) 36).setErrorMessage(version == 0 ? null : "exists"));
+            exchange(ApiKeys.CREATE_TOPICS, "create-topics", version, new CreateTopicsRequestData(), new CreateTopicsResponseData().setTopics(created));
+        }
+        DeleteTopicsResponseData.DeletableTopicResultCollection deleted = new DeleteTopicsResponseData.DeletableTopicResultCollection();
+        deleted.add(new DeleteTopicsResponseData.DeletableTopicResult().setName("orders").setErrorCode((short) 3));
+        exchange(ApiKeys.DELETE_TOPICS, "delete-topics", (short) 0,
+            new DeleteTopicsRequestData().setTopicNames(List.of("orders")), new DeleteTopicsResponseData().setResponses(deleted));
+    }
+
+    private static void exchange(ApiKeys api, String name, short version, ApiMessage request, ApiMessage response) {
+        print(name + "-request-v" + version, request(api, version, request));
+        print(name + "-response-v" + version, response(api, version, response));
     }
 
     /** Three messages with offsets 40-42; magic 0 has no timestamps. */

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use kafka_protocol::messages::ApiKey;
 use kafkascope_protocol::Direction;
 
+use super::arena::Arena;
 use super::messages::{self, Size};
 use super::random::Random;
+use super::samples;
 use super::vectors;
 use super::wire::{Wire, header_v1, response_v0};
 
@@ -89,7 +91,7 @@ pub(crate) fn random_exchange(
     client: Option<&str>,
 ) -> (Vec<u8>, Option<Vec<u8>>) {
     let size = Size::SMALL;
-    match random.below(12) {
+    match random.below(18) {
         0..=2 => {
             let version = 3 + random.below(11) as i16;
             let acks = [0, 1, -1][random.below(3)];
@@ -146,6 +148,12 @@ pub(crate) fn random_exchange(
             let request = header_v1(api, version, correlation_id, client).raw(&body).frame();
             (request, Some(response_v0(correlation_id).raw(&body).frame()))
         }
+        11..=16 => {
+            let arena = Arena::default();
+            let sample = samples::any(&arena, random);
+            let (request, response) = sample.frames(random, correlation_id, client);
+            (request, Some(response))
+        }
         _ => {
             let apis: Vec<ApiKey> = ApiKey::iter().filter(|api| !is_read(*api)).collect();
             let api = apis[random.below(apis.len())];
@@ -161,13 +169,15 @@ pub(crate) fn random_exchange(
 
 /// Whether the decoder looks into the body, so that it must be a real one.
 pub(crate) fn is_read(api: ApiKey) -> bool {
-    matches!(
-        api,
-        ApiKey::Produce
-            | ApiKey::Fetch
-            | ApiKey::Metadata
-            | ApiKey::ApiVersions
-            | ApiKey::SaslHandshake
-            | ApiKey::SaslAuthenticate
-    )
+    let has_sample = samples::APIS.iter().any(|(sampled, ..)| *sampled == api);
+    has_sample
+        || matches!(
+            api,
+            ApiKey::Produce
+                | ApiKey::Fetch
+                | ApiKey::Metadata
+                | ApiKey::ApiVersions
+                | ApiKey::SaslHandshake
+                | ApiKey::SaslAuthenticate
+        )
 }

@@ -3,90 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use kafkascope_protocol::{
-    BatchHead, BatchPlan, Broker, Captured, Exchange, FetchAsked, FetchPartition, NodeIds, Observation, Outcome,
-    PartitionBatch, PartitionMetadata, ProduceHead, ProducePartition, ProduceResult, RequestSeq, Sink, Times,
-    Timestamp, TopicIndex, TopicLabel, TopicMetadata, TopicRef,
+    BatchHead, BatchPlan, Direction, Exchange, Observation, Outcome, RequestSeq, Sink, Times, Timestamp, TopicIndex,
+    TopicLabel, TopicRef,
 };
 
-/// Owns what kept observations borrow.
-#[derive(Default)]
-pub(crate) struct Arena {
-    bytes: typed_arena::Arena<u8>,
-    exchanges: typed_arena::Arena<Exchange>,
-}
-
-impl Arena {
-    fn bytes(&self, bytes: &[u8]) -> &[u8] {
-        self.bytes.alloc_extend(bytes.iter().copied())
-    }
-
-    fn topic(&self, topic: TopicRef<'_>) -> TopicRef<'_> {
-        let label = match topic.label() {
-            TopicLabel::Name(name) => TopicLabel::Name(self.bytes(name)),
-            TopicLabel::Id(id) => TopicLabel::Id(id),
-        };
-        TopicRef::new(topic.index, label)
-    }
-
-    fn nodes(&self, nodes: NodeIds<'_>) -> NodeIds<'_> {
-        let bytes: Vec<u8> = nodes.iter().flat_map(i32::to_be_bytes).collect();
-        NodeIds::from_wire(self.bytes(&bytes))
-    }
-
-    /// `observation`, borrowing from here.
-    pub(crate) fn keep(&self, observation: Observation<'_>) -> Observation<'_> {
-        match observation {
-            Observation::Client(id) => Observation::Client(id.map(|id| self.bytes(id))),
-            Observation::Software { name, version } => {
-                Observation::Software { name: self.bytes(name), version: self.bytes(version) }
-            }
-            Observation::Principal { mechanism, name } => {
-                Observation::Principal { mechanism: self.bytes(mechanism), name: self.bytes(name) }
-            }
-            Observation::RequestHead(head) => Observation::RequestHead(head),
-            Observation::ProduceHead(head) => Observation::ProduceHead(ProduceHead {
-                transactional_id: head.transactional_id.map(|id| self.bytes(id)),
-                ..head
-            }),
-            Observation::ProducePartition(it) => {
-                Observation::ProducePartition(ProducePartition { topic: self.topic(it.topic), ..it })
-            }
-            Observation::ProduceBatch(it) => {
-                Observation::ProduceBatch(PartitionBatch { topic: self.topic(it.topic), ..it })
-            }
-            Observation::ProduceResult(it) => {
-                Observation::ProduceResult(ProduceResult { topic: self.topic(it.topic), ..it })
-            }
-            Observation::FetchHead(head) => Observation::FetchHead(head),
-            Observation::FetchAsked(it) => Observation::FetchAsked(FetchAsked { topic: self.topic(it.topic), ..it }),
-            Observation::FetchPartition(it) => {
-                Observation::FetchPartition(FetchPartition { topic: self.topic(it.topic), ..it })
-            }
-            Observation::FetchBatch(it) => {
-                Observation::FetchBatch(PartitionBatch { topic: self.topic(it.topic), ..it })
-            }
-            Observation::Broker(it) => Observation::Broker(Broker { host: self.bytes(it.host), ..it }),
-            Observation::ClusterId(id) => Observation::ClusterId(self.bytes(id)),
-            Observation::TopicMetadata(it) => {
-                Observation::TopicMetadata(TopicMetadata { name: it.name.map(|name| self.bytes(name)), ..it })
-            }
-            Observation::PartitionMetadata(it) => Observation::PartitionMetadata(PartitionMetadata {
-                name: it.name.map(|name| self.bytes(name)),
-                replicas: self.nodes(it.replicas),
-                in_sync: self.nodes(it.in_sync),
-                offline: self.nodes(it.offline),
-                ..it
-            }),
-            Observation::Captured(it) => Observation::Captured(Captured { bytes: self.bytes(it.bytes), ..it }),
-            Observation::CaptureRefused { bytes } => Observation::CaptureRefused { bytes },
-            Observation::Exchange(exchange) => Observation::Exchange(self.exchanges.alloc(*exchange)),
-            Observation::Undecoded(it) => Observation::Undecoded(it),
-            Observation::Unsolicited { correlation_id, bytes } => Observation::Unsolicited { correlation_id, bytes },
-            Observation::LostSync(it) => Observation::LostSync(it),
-            other => panic!("a new observation that the log does not keep: {other:?}"),
-        }
-    }
-}
+pub(crate) use super::arena::Arena;
 
 /// What the sink answers at a batch head.
 pub(crate) type Plan = fn(&BatchHead) -> BatchPlan;
@@ -221,39 +142,41 @@ impl Sink for Log<'_> {
         self.facts.push(self.arena.keep(observation));
     }
 
-    fn at_batch(&mut self, head: &BatchHead) -> BatchPlan {
+    fn at_batch(&mut self, _direction: Direction, head: &BatchHead) -> BatchPlan {
         self.asked.push(*head);
         (self.plan)(head)
     }
 }
 
+/// A match over the observations named first, all of which have a field called `$field`.
+macro_rules! field_of {
+    ($observation:expr, $field:ident: $($kind:ident)*) => {
+        match $observation {
+            $(Observation::$kind(it) => Some(it.$field),)*
+            _ => None,
+        }
+    };
+}
+
 /// The request that an observation belongs to, when it names one.
 pub(crate) fn seq_of(observation: &Observation<'_>) -> Option<RequestSeq> {
-    match observation {
-        Observation::RequestHead(it) => Some(it.seq),
-        Observation::ProduceHead(it) => Some(it.seq),
-        Observation::ProducePartition(it) => Some(it.seq),
-        Observation::ProduceBatch(it) | Observation::FetchBatch(it) => Some(it.seq),
-        Observation::ProduceResult(it) => Some(it.seq),
-        Observation::FetchHead(it) => Some(it.seq),
-        Observation::FetchAsked(it) => Some(it.seq),
-        Observation::FetchPartition(it) => Some(it.seq),
-        Observation::Broker(it) => Some(it.seq),
-        Observation::TopicMetadata(it) => Some(it.seq),
-        Observation::PartitionMetadata(it) => Some(it.seq),
-        Observation::Captured(it) => Some(it.seq),
-        Observation::Exchange(it) => Some(it.seq),
-        _ => None,
-    }
+    field_of!(
+        observation,
+        seq: RequestHead ProduceHead ProducePartition ProduceBatch ProduceResult FetchHead FetchAsked FetchPartition
+        FetchBatch DivergingEpoch CurrentLeader Broker Controller TopicMetadata PartitionMetadata TopicCreated TopicDeleted
+        CommitHead CommitPartition CommitResult CommittedGroup CommittedOffset ListOffsetsHead OffsetAsked OffsetListed
+        EpochEnd CoordinatorAsked Coordinator JoinGroup JoinReason JoinedGroup GroupMember SyncGroup SyncedGroup
+        AssignedTopic Heartbeat LeaveGroup LeavingMember GroupHeartbeat OwnedPartitions OwnedTopic GroupHeartbeatResult
+        GroupDescribed MemberDescribed InitProducer ProducerIdentity TransactionGroup TransactionEnd ShareFetchHead
+        SharePartition ShareAcquired ShareAcknowledgeHead ShareAcknowledged Captured Measured Exchange
+    )
 }
 
 fn topic_of<'a>(observation: &Observation<'a>) -> Option<TopicRef<'a>> {
-    match observation {
-        Observation::ProducePartition(it) => Some(it.topic),
-        Observation::ProduceBatch(it) | Observation::FetchBatch(it) => Some(it.topic),
-        Observation::ProduceResult(it) => Some(it.topic),
-        Observation::FetchAsked(it) => Some(it.topic),
-        Observation::FetchPartition(it) => Some(it.topic),
-        _ => None,
-    }
+    field_of!(
+        observation,
+        topic: ProducePartition ProduceBatch ProduceResult FetchAsked FetchPartition FetchBatch DivergingEpoch
+        CurrentLeader CommitPartition CommitResult CommittedOffset OffsetAsked OffsetListed EpochEnd AssignedTopic
+        OwnedTopic SharePartition ShareAcquired ShareAcknowledged Captured Measured
+    )
 }

@@ -52,16 +52,16 @@ pub(crate) fn text(value: impl Into<String>) -> StrBytes {
     StrBytes::from_string(value.into())
 }
 
-fn topic_name(random: &mut Random) -> TopicName {
+pub(crate) fn topic_name(random: &mut Random) -> TopicName {
     TopicName(text(format!("t{}", random.name(12))))
 }
 
-fn topic_id(random: &mut Random) -> Uuid {
+pub(crate) fn topic_id(random: &mut Random) -> Uuid {
     Uuid::from_u64_pair(random.next(), random.next())
 }
 
 /// Tagged fields that no schema knows, from number 100 on; only flexible versions have them.
-fn unknown_tags(random: &mut Random, flexible: bool) -> std::collections::BTreeMap<i32, Bytes> {
+pub(crate) fn unknown_tags(random: &mut Random, flexible: bool) -> std::collections::BTreeMap<i32, Bytes> {
     let count = if flexible && random.one_in(4) { 1 + random.below(2) } else { 0 };
     (0..count)
         .map(|i| {
@@ -147,7 +147,7 @@ fn framed(content: &[u8]) -> Vec<u8> {
 /// Record batches of magic 2 in all codecs, and the heads that they must be seen with.
 pub(crate) fn record_batches(random: &mut Random, size: Size) -> (Vec<u8>, Vec<BatchHead>) {
     let mut bytes = BytesMut::new();
-    let mut heads = Vec::new();
+    let mut heads: Vec<BatchHead> = Vec::new();
     for _ in 0..random.below(size.batches + 1) {
         let compression = CODECS[random.below(CODECS.len())];
         let idempotent = random.one_in(2);
@@ -156,10 +156,12 @@ pub(crate) fn record_batches(random: &mut Random, size: Size) -> (Vec<u8>, Vec<B
             control: random.one_in(6),
             delete_horizon: random.one_in(8),
             partition_leader_epoch: random.i32(),
-            producer_id: if idempotent { random.i64() } else { -1 },
+            producer_id: if idempotent { [77, random.i64()][random.below(2)] } else { -1 },
             producer_epoch: if idempotent { random.i16() } else { -1 },
             timestamp_type: TimestampType::Creation,
-            offset: (random.next() >> 2) as i64,
+            offset: heads
+                .last()
+                .map_or((random.next() >> 2) as i64, |it| it.base_offset + 100 + random.below(9) as i64),
             sequence: if idempotent { random.below(1 << 20) as i32 } else { -1 },
             timestamp: random.next() as i64 >> 20,
             key: None,
@@ -386,8 +388,9 @@ pub(crate) fn fetch_response(random: &mut Random, version: i16, size: Size) -> (
             let partitions = (0..random.below(size.partitions + 1))
                 .map(|_| {
                     let (records, of_partition) = record_batches(random, size);
+                    let partition = fetch_partition(random, version, records, &of_partition);
                     heads.push(of_partition);
-                    fetch_partition(random, version, records)
+                    partition
                 })
                 .collect();
             let topic = FetchableTopicResponse::default()
@@ -413,7 +416,7 @@ pub(crate) fn fetch_response(random: &mut Random, version: i16, size: Size) -> (
     (response, heads)
 }
 
-fn fetch_partition(random: &mut Random, version: i16, records: Vec<u8>) -> PartitionData {
+fn fetch_partition(random: &mut Random, version: i16, records: Vec<u8>, heads: &[BatchHead]) -> PartitionData {
     let flexible = version >= 12;
     let records = if records.is_empty() && random.one_in(2) { None } else { Some(Bytes::from(records)) };
     let aborted = match random.below(3) {
@@ -422,9 +425,12 @@ fn fetch_partition(random: &mut Random, version: i16, records: Vec<u8>) -> Parti
         _ => Some(
             (0..1 + random.below(3))
                 .map(|_| {
+                    let batch = heads.get(random.below(4));
+                    let (producer_id, first_offset) =
+                        batch.map_or((random.i64(), random.i64()), |it| (it.producer_id, it.base_offset));
                     AbortedTransaction::default()
-                        .with_producer_id(ProducerId(random.i64()))
-                        .with_first_offset(random.i64())
+                        .with_producer_id(ProducerId(producer_id))
+                        .with_first_offset(first_offset)
                         .with_unknown_tagged_fields(unknown_tags(random, flexible))
                 })
                 .collect(),

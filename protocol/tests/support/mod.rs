@@ -2,11 +2,13 @@
 //! feeding them, and a sink that keeps everything.
 #![allow(dead_code, reason = "each test binary and fuzz target uses its own part of it")]
 
+pub(crate) mod arena;
 pub(crate) mod conversation;
 pub(crate) mod feed;
 pub(crate) mod log;
 pub(crate) mod messages;
 pub(crate) mod random;
+pub(crate) mod samples;
 pub(crate) mod script;
 pub(crate) mod vectors;
 pub(crate) mod wire;

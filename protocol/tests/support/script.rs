@@ -10,8 +10,16 @@ use super::log::{Arena, Log};
 use super::random::Random;
 
 /// Small bounds, so that few bytes reach them.
-pub(crate) const TIGHT: Limits =
-    Limits { frame: 1 << 20, field: 300, collected: 400, in_flight: 5, topics: 3, session_partitions: 4, sessions: 2 };
+pub(crate) const TIGHT: Limits = Limits {
+    frame: 1 << 20,
+    field: 300,
+    collected: 400,
+    in_flight: 5,
+    topics: 3,
+    session_partitions: 4,
+    sessions: 2,
+    aborted: 1,
+};
 
 const SHOW_REQUEST: u8 = 0;
 const SHOW_RESPONSE: u8 = 1;
@@ -21,10 +29,11 @@ const WRITE: u8 = 4;
 const CLOSE: u8 = 5;
 
 fn plan(head: &BatchHead) -> BatchPlan {
-    match head.max_timestamp % 4 {
+    match head.max_timestamp % 5 {
         0 => BatchPlan::Tail(head.attributes as u16),
         1 => BatchPlan::Capture(head.producer_epoch as u32),
         2 => BatchPlan::Capture(30),
+        3 => BatchPlan::Measure { capture: head.producer_epoch as u32 },
         _ => BatchPlan::Skip,
     }
 }

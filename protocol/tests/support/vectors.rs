@@ -1,12 +1,14 @@
-//! Frames made by the Java classes of kafka-clients 3.9.2 (`java/Vectors.java` prints them).
+//! Frames made by the Java classes of kafka-clients 3.9.2 (`java/Vectors.java` prints them) and 4.3.1
+//! (`java/NewVectors.java`).
 
 use std::sync::OnceLock;
 
-const TEXT: &str = include_str!("../fixtures/kafka_clients.txt");
+pub(crate) const OLD: &str = include_str!("../fixtures/kafka_clients.txt");
+pub(crate) const NEW: &str = include_str!("../fixtures/kafka_clients_new.txt");
 
-/// The committed frames: name and bytes.
-pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
-    TEXT.lines()
+/// The committed frames in one of the files: name and bytes.
+pub(crate) fn all(text: &'static str) -> Vec<(&'static str, Vec<u8>)> {
+    text.lines()
         .map(|line| {
             let (name, hex) = line.split_once(' ').expect("a name and hex digits");
             let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).expect("a hex digit") as u8).collect();
@@ -17,7 +19,12 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
 
 /// The frame called `name`.
 pub(crate) fn named(name: &str) -> Vec<u8> {
-    all().into_iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no vector {name}")).1
+    all(OLD)
+        .into_iter()
+        .chain(all(NEW))
+        .find(|(known, _)| *known == name)
+        .unwrap_or_else(|| panic!("no vector {name}"))
+        .1
 }
 
 /// Requests with their responses.
@@ -45,6 +52,11 @@ fn pairs() -> Vec<(Vec<u8>, Vec<u8>)> {
         }
     }
     pairs.push((named("fetch-request-v13"), named("fetch-response-v13-snappy")));
+    for (name, _) in all(OLD).into_iter().chain(all(NEW)).filter(|(name, _)| !name.starts_with("produce")) {
+        if let Some((api, version)) = name.split_once("-request").filter(|(api, _)| *api != "fetch") {
+            pairs.push((named(name), named(&format!("{api}-response{version}"))));
+        }
+    }
     pairs
 }
 

@@ -1,6 +1,6 @@
 //! What the proxy sees on the wire, and of itself.
 
-use super::{COUNT, Descriptor, Kind, LATENCY, Metric, SIZE, Unit};
+use super::{COUNT, Descriptor, Kind, LATENCY, Metric, RATIO, SIZE, Unit};
 use crate::attribute::Attribute as A;
 
 /// 1 ms (the resolution of record timestamps) to an hour.
@@ -138,6 +138,14 @@ pub(super) const ROWS: &[Descriptor] = &[
         unit: Unit::Things("{batch}"),
         attributes: &[A::ClientId, A::PeerAddress, A::Cluster, A::Topic, A::Codec],
         help: "Batches whose record timestamps span more than an hour: the producer sets them itself.",
+    },
+    Descriptor {
+        metric: Metric::CompressionRatio,
+        name: "kafkascope.produce.compression.ratio",
+        kind: RATIO,
+        unit: Unit::Ratio,
+        attributes: &[A::ClientId, A::PeerAddress, A::Cluster, A::Topic, A::Codec],
+        help: "Size of a batch's records as sent over their size uncompressed; of lz4 and zstd a sample may stand for all.",
     },
     Descriptor {
         metric: Metric::RecordIo,
@@ -339,6 +347,22 @@ pub(super) const ROWS: &[Descriptor] = &[
         unit: Unit::Things("{batch}"),
         attributes: &[],
         help: "Record batches that were not captured because the worker's budget was used up.",
+    },
+    Descriptor {
+        metric: Metric::SelfUnmeasured,
+        name: "kafkascope.self.compression.unmeasured",
+        kind: Kind::Counter,
+        unit: Unit::Things("{batch}"),
+        attributes: &[A::Reason],
+        help: "Compressed batches without a compression ratio: out of budget, too large, or not what they say to be.",
+    },
+    Descriptor {
+        metric: Metric::SelfDecompressed,
+        name: "kafkascope.self.decompressed",
+        kind: Kind::Counter,
+        unit: Unit::Bytes,
+        attributes: &[],
+        help: "Bytes that batches were decompressed to, to measure them: the cost of compression ratios.",
     },
     Descriptor {
         metric: Metric::SelfPartitionsUnjudged,

@@ -121,6 +121,15 @@ impl<R: Row> Arena<R> {
         self.rows.get_mut(slot.0 as usize).unwrap_or(&mut self.nowhere)
     }
 
+    /// The series at index `at` of the row's [`PLACES`](Row::PLACES), for who records into it elsewhere.
+    pub(crate) fn series(&mut self, slot: Slot, at: usize) -> Option<Arc<Series>> {
+        let owner = self.owners.get_mut(slot.0 as usize)?.as_mut()?;
+        let &(metric, own) = R::PLACES.get(at)?;
+        let dictionary = &self.dictionary;
+        let new = || dictionary.series(metric, owner.labels.attributes(metric, own, dictionary));
+        Some(owner.series.get_mut(at)?.get_or_insert_with(new).clone())
+    }
+
     /// Gives memory back when most of it has become free.
     fn shrink(&mut self) {
         if self.free.len() * 2 > self.rows.len() {

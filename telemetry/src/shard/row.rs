@@ -3,7 +3,8 @@
 use super::arena::Row;
 use super::{Change, Place};
 use crate::attribute::Attribute;
-use crate::histogram::{Cell, Counts, Histogram, Nanos, RepeatingCell};
+use crate::compression::Taken;
+use crate::histogram::{Cell, Counts, Histogram, Millionths, Nanos, RepeatingCell};
 use crate::labels::Labels;
 use crate::metric::Metric;
 
@@ -127,6 +128,14 @@ pub(crate) struct BatchRow {
     pub(crate) records: RepeatingCell<Counts>,
     pub(crate) fill: RepeatingCell<Nanos>,
     pub(crate) fill_excluded: u64,
+    pub(crate) ratio: RepeatingCell<Millionths>,
+    /// What was kept of it to be measured.
+    pub(crate) taken: Taken,
+}
+
+impl BatchRow {
+    /// Index of [`Metric::CompressionRatio`] in its places.
+    pub(crate) const RATIO: usize = 4;
 }
 
 impl Row for BatchRow {
@@ -135,6 +144,7 @@ impl Row for BatchRow {
         place(Metric::BatchRecords),
         place(Metric::BatchFill),
         place(Metric::BatchFillExcluded),
+        place(Metric::CompressionRatio),
     ];
 
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
@@ -142,6 +152,7 @@ impl Row for BatchRow {
         take_values(self.records.take(), 1, changed);
         take_values(self.fill.take(), 2, changed);
         take_count(&mut self.fill_excluded, 3, changed);
+        take_values(self.ratio.take(), Self::RATIO, changed);
     }
 }
 
@@ -256,6 +267,7 @@ pub(crate) struct EventRow {
     pub(crate) lost_sync: u64,
     pub(crate) unsolicited: u64,
     pub(crate) unjudged: u64,
+    pub(crate) unmeasured: u64,
 }
 
 impl Row for EventRow {
@@ -266,6 +278,7 @@ impl Row for EventRow {
         place(Metric::LostSync),
         place(Metric::UnsolicitedResponses),
         place(Metric::SelfPartitionsUnjudged),
+        place(Metric::SelfUnmeasured),
     ];
 
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
@@ -275,6 +288,7 @@ impl Row for EventRow {
         take_count(&mut self.lost_sync, 3, changed);
         take_count(&mut self.unsolicited, 4, changed);
         take_count(&mut self.unjudged, 5, changed);
+        take_count(&mut self.unmeasured, 6, changed);
     }
 }
 

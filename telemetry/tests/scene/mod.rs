@@ -155,7 +155,7 @@ impl Connection {
     }
 
     pub fn batch(&mut self, scene: &mut Scene, seq: RequestSeq, name: &str, head: BatchHead) {
-        let batch = PartitionBatch { seq, topic: topic(name), partition: 0, fetch_offset: None, head };
+        let batch = PartitionBatch { seq, topic: topic(name), partition: 0, fetch_offset: None, aborted: false, head };
         self.observe(scene, Observation::ProduceBatch(batch));
     }
 
@@ -192,7 +192,8 @@ impl Connection {
         };
         self.observe(scene, Observation::FetchPartition(partition));
         for &head in &fetch.batches {
-            let batch = PartitionBatch { seq, topic: fetch.topic, partition: 0, fetch_offset: fetch.offset, head };
+            let (topic, fetch_offset) = (fetch.topic, fetch.offset);
+            let batch = PartitionBatch { seq, topic, partition: 0, fetch_offset, aborted: false, head };
             self.observe(scene, Observation::FetchBatch(batch));
         }
         let summary = FetchSummary {

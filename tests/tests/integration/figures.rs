@@ -105,6 +105,12 @@ impl Figures {
         (self.count("kafkascope_produce_batch_size_bytes_count", &[]), bytes as u64)
     }
 
+    /// Mean compression ratio of its batches, and of how many it is known.
+    pub(crate) fn compression(&self) -> (f64, u64) {
+        let count = self.count("kafkascope_produce_compression_ratio_count", &[]);
+        (self.sum("kafkascope_produce_compression_ratio_sum", &[]) / count as f64, count)
+    }
+
     /// Bytes from the client and to it.
     pub(crate) fn io(&self) -> (u64, u64) {
         let io = |direction| self.count("kafkascope_connection_io_bytes_total", &[("direction", direction)]);

@@ -76,7 +76,8 @@ fn every_codec(stage: &mut Stage, acks: &str) -> Result<()> {
 fn producer_agrees(stage: &Stage, id: &str, own: &Metrics, acks: &str, codec: &str, records: u64) -> Result<()> {
     let (out, received) = (own.whole("outgoing-byte-total")?, own.whole("incoming-byte-total")?);
     let ours = Figures::read(&stage.proxy, id, |ours| {
-        ours.produced() >= records && ours.io().1 >= received && ours.io().0 >= out
+        let measured = ours.compression().1 >= ours.batches().0;
+        ours.produced() >= records && ours.io().1 >= received && ours.io().0 >= out && measured
     })?;
     same("records", ours.records_sent(), own.whole("record-send-total")?, &ours)?;
     same("messages", ours.produced(), records, &ours)?;
@@ -89,6 +90,9 @@ fn producer_agrees(stage: &Stage, id: &str, own: &Metrics, acks: &str, codec: &s
     ensure!(ours.codecs().keys().eq([codec]), "codecs {:?}", ours.codecs());
     let (batches, bytes) = ours.batches();
     near("mean batch in bytes", bytes as f64 / batches as f64, own.number("batch-size-avg")?, 0.01, 0.0)?;
+    let (ratio, measured) = ours.compression();
+    same("batches with a compression ratio", measured, batches, &ours)?;
+    near("mean compression ratio", ratio, own.number("compression-rate-avg")?, 0.02, 0.0)?;
     if acks != "0" {
         not_longer("mean latency", ours.mean_ms("Produce")?, own.number("request-latency-avg")?)?;
     }
