@@ -19,6 +19,7 @@ mod probe;
 mod records;
 mod sink;
 mod stage;
+mod top;
 mod trial;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let trials = [
         command_line::trials(),
         connections::trials(),
+        top::trials(),
         outages::trials(),
         librdkafka::trials(&stages),
         java::trials(&stages),
