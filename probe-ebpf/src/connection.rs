@@ -87,6 +87,6 @@ pub struct Peer {
     pub resets_sent: u64,
     /// Connections that the peer has reset.
     pub resets_received: u64,
-    /// Smoothed round-trip times, of each connection one at most in a tick of the kernel's clock (1 to 10 ms).
+    /// Smoothed round-trip times, of each connection one at most in eight ticks of the kernel's clock (8 to 80 ms).
     pub round_trips: Histogram,
 }

@@ -141,6 +141,8 @@ pub struct Run {
 pub struct Thread {
     /// Address of the inode that it asked for last.
     pub inode: u64,
+    /// That inode's number.
+    pub ino: u64,
     /// Read calls that the thread had finished then.
     pub calls: u64,
     /// First page it asked for then.
@@ -157,6 +159,10 @@ pub struct Thread {
     pub pending_dev: u32,
     /// How many runs there are.
     pub pending_count: u32,
+    /// Device of the inode that it asked for last.
+    pub dev: u32,
+    /// Always 0.
+    pub padding: u32,
     /// Runs that it has added.
     pub pending: [Run; PENDING],
 }
@@ -165,6 +171,7 @@ impl Default for Thread {
     fn default() -> Self {
         Self {
             inode: 0,
+            ino: 0,
             calls: 0,
             first: 0,
             end: 0,
@@ -173,6 +180,8 @@ impl Default for Thread {
             pending_ino: 0,
             pending_dev: 0,
             pending_count: 0,
+            dev: 0,
+            padding: 0,
             pending: [Run { start: 0, end: 0 }; PENDING],
         }
     }

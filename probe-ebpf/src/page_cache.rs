@@ -68,26 +68,32 @@ fn request<P: Place>(what: impl FnOnce() -> (P, u64, u64)) -> Option<()> {
         lose(lost::PAGE_CACHE);
         return None;
     };
+    let ino: u64 = inode.read(set!(OFFSETS.inode_number));
+    let same_file = thread.inode == inode.address() && thread.ino == ino;
     let calls = read_calls();
     // Where the kernel does not count calls, only what follows upon itself is taken for one.
-    let goes_on = thread.inode == inode.address()
+    let goes_on = same_file
         && thread.calls == calls
         && first >= thread.first
         && (first <= thread.end || is_known(set!(OFFSETS.task_read_calls)));
     let mut resumes = false;
     let from = if goes_on {
         thread.end
-    } else if thread.inode == inode.address() && first == thread.end {
+    } else if same_file && first == thread.end {
         thread.position = first << set!(SETTINGS.page_shift);
         first
     } else {
         let (operation, position) = registers(position_of_call, position_of_call);
-        resumes = operation == Operation::Sendfile && thread.inode == inode.address() && is_rest(thread, position);
+        resumes = operation == Operation::Sendfile && same_file && is_rest(thread, position);
         thread.position = position;
         if resumes { thread.end } else { start_of_call(position, first) }
     };
     let asked = end.saturating_sub(from);
-    thread.inode = inode.address();
+    if !same_file {
+        thread.inode = inode.address();
+        thread.ino = ino;
+        thread.dev = device(inode);
+    }
     thread.calls = calls;
     thread.first = first;
     thread.end = if goes_on || resumes { end.max(thread.end) } else { end };
@@ -106,7 +112,7 @@ fn request<P: Place>(what: impl FnOnce() -> (P, u64, u64)) -> Option<()> {
         process.cgroup = cgroup();
     }
     let pages = Pages { asked, read_in, readahead_unasked: added - read_in, ..Pages::default() };
-    count(&FileKey { tgid, dev: device(inode), ino: inode.read(set!(OFFSETS.inode_number)) }, process, &pages);
+    count(&FileKey { tgid, dev: thread.dev, ino }, process, &pages);
     Some(())
 }
 

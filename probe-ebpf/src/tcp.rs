@@ -23,6 +23,9 @@ use crate::maps::{PEERS, PORTS, SOCKETS, add, lose, now, peer, record, tell, wat
 /// include/uapi/linux/in.h and socket.h
 const AF_INET6: u16 = 10;
 
+/// A round-trip time of a connection is counted in one of so many ticks: each 8 to 80 ms.
+const ROUND_TRIP_TICKS: u64 = 8;
+
 /// A field of the context: always of four bytes, and never two at once.
 macro_rules! field {
     ($context:ident.$($path:tt)*) => {{
@@ -125,13 +128,17 @@ fn retransmit(context: &SockOpsContext) -> Option<()> {
     Some(())
 }
 
-/// The kernel measures with each acknowledgement, and changes the smoothed time by an eighth of the difference: once in a
-/// tick of its clock says as much, and costs less.
+/// The kernel measures with each acknowledgement, and changes the smoothed time by an eighth of the difference: once in
+/// so many ticks of its clock says as much. What is left out costs no look at the connection.
 #[inline(always)]
 fn round_trip(context: &SockOpsContext) -> Option<()> {
-    let socket = covered(cookie(context))?;
     // SAFETY: the helper has no conditions.
     let tick = unsafe { bpf_jiffies64() };
+    // Not all connections in the same tick.
+    if !(tick + u64::from(field!(context.remote_port))).is_multiple_of(ROUND_TRIP_TICKS) {
+        return None;
+    }
+    let socket = covered(cookie(context))?;
     if socket.round_trip_tick == tick {
         return None;
     }

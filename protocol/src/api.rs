@@ -126,6 +126,22 @@ impl ApiKey {
         APIS.get(usize::try_from(self.0).ok()?)
     }
 
+    /// Whether brokers before Kafka 4.0 serve this version and later ones do not (KIP-896; the APIs by which ZooKeeper's
+    /// controller told brokers what to do went with it).
+    #[must_use]
+    pub const fn is_removed_in_4_0(self, version: ApiVersion) -> bool {
+        let oldest_kept = match self.0 {
+            0 => 3,                                   // Produce
+            1 => 4,                                   // Fetch
+            4..=7 => i16::MAX,                        // LeaderAndIsr, StopReplica, UpdateMetadata, ControlledShutdown
+            8 | 19 | 23 | 56 => 2, // OffsetCommit, CreateTopics, OffsetForLeaderEpoch, AlterPartition
+            2 | 9 | 20 | 27 | 29..=32 | 34 | 35 => 1, // ListOffsets, OffsetFetch, DeleteTopics, WriteTxnMarkers, ACLs, ..
+            38..=41 => 1,                             // delegation tokens
+            _ => 0,
+        };
+        version.0 >= 0 && version.0 < oldest_kept
+    }
+
     /// Its name, such as `Produce`.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {

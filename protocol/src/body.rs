@@ -12,12 +12,14 @@ mod describe_topics;
 mod fetch_request;
 mod fetch_response;
 mod find_coordinator;
+mod framing;
 mod group_heartbeat;
 mod leader_epoch;
 mod list_offsets;
 mod metadata_response;
 mod offset_commit;
 mod offset_fetch;
+mod opened;
 mod produce_request;
 mod produce_response;
 mod records;
@@ -30,7 +32,7 @@ mod tree;
 mod trees;
 mod walk;
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 
 use crate::{
     ApiKey, ApiVersion, CaptureBudget, Depth, ErrorCode, Exchange, Limits, RequestSeq, Sink,
@@ -78,8 +80,8 @@ impl<S> Context<'_, S> {
 /// What a body needs rarely and not for longer than its frame. It is apart from the bodies, so that these are plain values.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// Bytes of a batch that are being kept.
-    capture: Option<Box<records::Capture>>,
+    /// A batch of which more than the head is read.
+    opened: Option<opened::Opened>,
     /// Name of the topic whose partitions follow.
     topic: Vec<u8>,
     /// Aborted transactions of the partition whose batches follow.
@@ -88,13 +90,13 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) const fn new() -> Self {
-        Self { capture: None, topic: Vec::new(), aborted: aborted::Aborted::new() }
+        Self { opened: None, topic: Vec::new(), aborted: aborted::Aborted::new() }
     }
 
     /// The frame has ended.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        if self.capture.is_some() || self.topic.capacity() > 0 || !self.aborted.is_unused() {
+        if self.opened.is_some() || self.topic.capacity() > 0 || !self.aborted.is_unused() {
             *self = Self::new();
         }
     }
@@ -278,8 +280,8 @@ impl ResponseBody {
     }
 }
 
-/// Nobody looks at them before a body that is not looked at.
+/// Nobody looks at them before a body that is not looked at. What is before the body is no part of its first element.
 #[inline(always)]
 fn skip_header_tags(tagged: bool, reader: &mut Reader<'_, '_>) -> Read<()> {
-    if tagged { Tags::new().skip(reader) } else { Ok(()) }
+    if tagged { Tags::new().skip(reader) } else { reader.commit() }
 }

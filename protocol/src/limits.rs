@@ -24,8 +24,9 @@ pub struct Limits {
     pub session_partitions: usize,
     /// Fetch sessions remembered per connection. A client keeps one session per broker, hence one per connection.
     pub sessions: usize,
-    /// Aborted transactions remembered of one partition in a Fetch response, 16 bytes each. A partition's answer is 1 MiB by
-    /// default (`max.partition.fetch.bytes`), and it names those only that have a batch in it, of 61 bytes at least.
+    /// Aborted transactions remembered of one partition in a Fetch response, 24 bytes each, until the response ends. A
+    /// partition's answer is 1 MiB by default (`max.partition.fetch.bytes`), in which a transaction takes a batch and a
+    /// marker, some 140 bytes.
     pub aborted: usize,
 }
 
@@ -39,7 +40,7 @@ impl Default for Limits {
             topics: 16_384,
             session_partitions: 65_536,
             sessions: 4,
-            aborted: 16_384,
+            aborted: 8_192,
         }
     }
 }

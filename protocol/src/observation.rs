@@ -168,6 +168,8 @@ pub enum Observation<'a> {
     ShareAcknowledged(ShareAcknowledged<'a>),
     /// Bytes of a record batch that the sink asked for in [`Sink::at_batch`](crate::Sink::at_batch).
     Captured(Captured<'a>),
+    /// The uncompressed size of a record batch that the sink asked for in [`Sink::at_batch`](crate::Sink::at_batch).
+    Measured(Measured<'a>),
     /// A batch whose capture did not fit into the worker's budget.
     CaptureRefused {
         /// What the sink had asked for, in bytes.

@@ -264,6 +264,17 @@ impl<'a, 'e> Reader<'a, 'e> {
         }
     }
 
+    /// The next `length` bytes, for which the limit of an element does not apply either. They stay unread.
+    pub(crate) fn ahead(&mut self, length: usize) -> Read<&'a [u8]> {
+        match self.rest.get(..length) {
+            Some(bytes) => Ok(bytes),
+            None => {
+                self.budgeted(length);
+                Err(self.failure().unwrap_or(Halt::Malformed))
+            }
+        }
+    }
+
     /// All that is left at hand.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         mem::take(&mut self.rest)

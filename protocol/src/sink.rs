@@ -3,15 +3,15 @@
 use alloc::rc::Rc;
 use core::cell::Cell;
 
-use crate::observation::{BatchHead, Observation};
+use crate::observation::{BatchHead, Direction, Observation};
 
 /// Receives what a connection's bytes mean. It returns nothing that could stop or change the traffic.
 pub trait Sink {
     /// One fact. It borrows from the bytes that pass, so copy what must outlive the call.
     fn observe(&mut self, observation: Observation<'_>);
 
-    /// A record batch begins: how much of its records should be kept for [`Observation::Captured`]?
-    fn at_batch(&mut self, _head: &BatchHead) -> BatchPlan {
+    /// A record batch begins: what of its records is wanted? Asked right after the batch was observed.
+    fn at_batch(&mut self, _direction: Direction, _head: &BatchHead) -> BatchPlan {
         BatchPlan::Skip
     }
 }
@@ -21,10 +21,17 @@ pub trait Sink {
 pub enum BatchPlan {
     /// Nobody needs to see the records: they may be forwarded without being read.
     Skip,
-    /// The last so many bytes of the batch (gzip keeps the uncompressed size in the last four).
+    /// The last so many bytes of the batch, for [`Observation::Captured`].
     Tail(u16),
-    /// Up to so many bytes from the start of the records (right after the batch head).
+    /// Up to so many bytes from the start of the records (right after the batch head), for [`Observation::Captured`].
     Capture(u32),
+    /// The uncompressed size of the records, for [`Observation::Measured`]: the codec's framing is looked at, the rest may
+    /// be forwarded without being read. Of batches before magic 2 and of partial ones nothing is told.
+    Measure {
+        /// Where only decompression would tell the size, records of up to so many bytes are kept for
+        /// [`Observation::Captured`] instead.
+        capture: u32,
+    },
 }
 
 /// Bytes that all connections of a worker together may hold in captures. Clones share one account.

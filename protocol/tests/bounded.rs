@@ -19,17 +19,21 @@ use support::wire::{
 struct Count {
     facts: u64,
     exchanges: u64,
-    capture: bool,
+    undecoded: u64,
+    measured: u64,
+    plan: Option<BatchPlan>,
 }
 
 impl Sink for Count {
     fn observe(&mut self, observation: Observation<'_>) {
         self.facts += 1;
         self.exchanges += u64::from(matches!(observation, Observation::Exchange(_)));
+        self.undecoded += u64::from(matches!(observation, Observation::Undecoded(_)));
+        self.measured += u64::from(matches!(observation, Observation::Measured(_)));
     }
 
-    fn at_batch(&mut self, _head: &BatchHead) -> BatchPlan {
-        if self.capture { BatchPlan::Capture(u32::MAX) } else { BatchPlan::Skip }
+    fn at_batch(&mut self, _direction: Direction, _head: &BatchHead) -> BatchPlan {
+        self.plan.unwrap_or(BatchPlan::Skip)
     }
 }
 
@@ -66,7 +70,10 @@ impl Passing {
 #[test]
 fn nothing_is_allocated_in_the_steady_state() {
     let batch = Batch { records: vec![1; 3000], ..Batch::default() };
-    let produced = produce_v3(1, 1, &[batch.encode(), batch.encode()].concat());
+    let gzip = Batch { attributes: 1, ..batch.clone() };
+    let xerial = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01\0\0\0\x03\x07aa\0\0\0\x09\x81\x01aaaaaaa";
+    let snappy = Batch { attributes: 2, records: xerial.to_vec(), ..batch.clone() };
+    let produced = produce_v3(1, 1, &[batch.encode(), gzip.encode(), snappy.encode()].concat());
     let produced_unanswered = produce_v3(1, 0, &batch.encode());
     let acked = produced_v3(1, 0);
     let asked = [("orders", 0, 7), ("payments", 1, 8)];
@@ -82,15 +89,20 @@ fn nothing_is_allocated_in_the_steady_state() {
     let fetched = fetched_v11(1, 0, 0, &[partition("orders", 0), partition("payments", 1)]);
     let heartbeat = header_v1(12, 0, 1, Some("client")).string(Some("group")).i32(1).string(Some("member")).frame();
     let beat = response_v0(1).i16(0).frame();
+    let commit = header_v1(8, 2, 1, Some("client")).string(Some("group")).i32(1).string(Some("member")).i64(-1).i32(1);
+    let commit = commit.string(Some("orders")).i32(1).i32(0).i64(7).string(None).frame();
+    let committed = response_v0(1).i32(1).string(Some("orders")).i32(1).i32(0).i16(0).frame();
 
     for chunk in [1, 7, 100, usize::MAX] {
         let mut passing = Passing::new(Limits::default());
+        passing.sink.plan = Some(BatchPlan::Measure { capture: 0 });
         let mut round = || {
             let exchanges = [
                 (&produced, Some(&acked)),
                 (&produced_unanswered, None),
                 (&fetch, Some(&fetched)),
                 (&heartbeat, Some(&beat)),
+                (&commit, Some(&committed)),
             ];
             for (request, response) in exchanges {
                 for (direction, bytes) in [(Direction::Request, Some(request)), (Direction::Response, response)] {
@@ -104,7 +116,7 @@ fn nothing_is_allocated_in_the_steady_state() {
         (0..3).for_each(|_| round());
         let steady = measure(|| (0..20).for_each(|_| round()));
         assert_eq!(steady.count_total, 0, "in pieces of {chunk}: {steady:?}");
-        assert_eq!(passing.sink.exchanges, 23 * 4);
+        assert_eq!((passing.sink.exchanges, passing.sink.measured), (23 * 5, 23 * 6));
     }
 }
 
@@ -155,6 +167,13 @@ fn no_length_of_a_peer_reserves_memory() {
         ("a topic name", head(header_v2(0, 9, 1, Some("c")).uvarint(0).i16(1).i32(1).uvarint(2).uvarint(huge))),
         ("topics", head(header_v2(0, 9, 1, Some("c")).uvarint(0).i16(1).i32(1).uvarint(u32::MAX))),
         ("fetched topics", head(header_v1(1, 4, 1, Some("c")).i32(-1).i32(1).i32(1).i32(1).i8(0).i32(i32::MAX))),
+        ("a group", head(header_v2(12, 4, 1, Some("c")).uvarint(huge))),
+        ("committed topics", head(header_v1(8, 0, 1, Some("c")).string(Some("g")).i32(i32::MAX))),
+        ("owned partitions", {
+            let names =
+                header_v2(68, 0, 1, Some("c")).uvarint(1).uvarint(1).i32(0).uvarint(0).uvarint(0).i32(0).uvarint(0);
+            head(names.uvarint(0).uvarint(u32::MAX).raw(&[7; 16]).uvarint(u32::MAX))
+        }),
         ("header tags", head(header_v1(18, 3, 1, Some("c")).uvarint(1).uvarint(0).uvarint(huge))),
     ];
     for (what, start) in cases {
@@ -191,6 +210,28 @@ fn a_metadata_response_of_a_hundred_thousand_partitions_is_walked_in_little_memo
     assert_eq!(passing.sink.exchanges, 1);
     assert!(passing.sink.facts > 100_100, "{} facts", passing.sink.facts);
     assert!(used.bytes_max < 20 << 10, "{used:?}");
+}
+
+/// A mirroring consumer commits tens of thousands of partitions at once, and says as much when it joins its group.
+#[test]
+fn large_requests_of_groups_are_walked_in_little_memory() {
+    let partition = Wire::new().i32(1).i64(2).string(Some("metadata")).0;
+    let topic = Wire::new().string(Some("a-topic-of-some-length")).i32(1000).raw(&partition.repeat(1000)).0;
+    let commit = header_v1(8, 0, 1, Some("c")).string(Some("group")).i32(100).raw(&topic.repeat(100)).frame();
+    let join = header_v1(11, 0, 2, Some("c")).string(Some("group")).i32(9).string(Some("")).string(Some("consumer"));
+    let join = join.i32(1).string(Some("range")).bytes(&vec![0; 10 << 20]).frame();
+    for (what, request, facts) in [("a commit", commit, 100_000), ("a join", join, 1)] {
+        let mut passing = Passing::new(Limits::default());
+        let used = measure(|| {
+            for piece in request.chunks(1000) {
+                passing.pass(Direction::Request, piece);
+            }
+        });
+        // Client and head, and the head of the body.
+        assert!(passing.sink.facts >= 2 + facts, "{what}: {} facts", passing.sink.facts);
+        assert_eq!(passing.sink.undecoded, 0, "{what}");
+        assert!(used.bytes_max < 8 << 10, "{what}: {used:?}");
+    }
 }
 
 /// Distinct topics, partitions, sessions, clients, pipelined requests without number: the state has an end.
@@ -252,7 +293,7 @@ fn a_peer_that_takes_nothing_does_not_let_exchanges_pile_up() {
 fn a_long_mixed_stream_leaves_nothing_behind() {
     let limits = Limits { topics: 64, session_partitions: 64, in_flight: 64, ..Limits::default() };
     let mut passing = Passing::new(limits);
-    passing.sink.capture = true;
+    passing.sink.plan = Some(BatchPlan::Capture(u32::MAX));
     let mut random = Random::new(9);
     let exchanges: Vec<_> = (0..400).map(|id| random_exchange(&mut random, id, Some("client"))).collect();
     let mut round = || {

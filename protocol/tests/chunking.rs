@@ -15,11 +15,12 @@ fn skip(_: &BatchHead) -> BatchPlan {
 
 /// All kinds of answers, chosen by what stands in the head.
 fn mixed(head: &BatchHead) -> BatchPlan {
-    match head.max_timestamp % 5 {
+    match head.max_timestamp % 6 {
         0 => BatchPlan::Tail(4),
         1 => BatchPlan::Capture(40),
         2 => BatchPlan::Capture(u32::MAX),
         3 => BatchPlan::Tail(300),
+        4 => BatchPlan::Measure { capture: 100 },
         _ => BatchPlan::Skip,
     }
 }

@@ -12,10 +12,11 @@ use support::script;
 use support::wire::{Wire, header_v1, response_v0};
 
 fn mixed(head: &BatchHead) -> BatchPlan {
-    match head.base_offset % 4 {
+    match head.base_offset % 5 {
         0 => BatchPlan::Tail(4),
         1 => BatchPlan::Capture(40),
         2 => BatchPlan::Capture(u32::MAX),
+        3 => BatchPlan::Measure { capture: 100 },
         _ => BatchPlan::Skip,
     }
 }
@@ -44,6 +45,15 @@ proptest! {
             let other = observed(&arena, mixed, &turns, pieces, opaque, cuts);
             prop_assert_eq!(&other.log.timeless(), &whole.log.timeless(), "{:?} {:?}", pieces, opaque);
         }
+    }
+
+    /// An odd number stands for small limits.
+    #[test]
+    fn conversations_that_reach_the_limits_mean_the_same_in_any_chunks(content in any::<u64>(), cuts in any::<u64>()) {
+        let turns = random_conversation(&mut Random::new(content), 6);
+        let script = script::seed(&turns, 0);
+        let seed = (cuts | 1).to_be_bytes();
+        script::compare(&[&seed[..], script.get(1..).unwrap_or_default()].concat());
     }
 
     #[test]

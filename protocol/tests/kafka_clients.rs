@@ -12,7 +12,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use kafkascope_protocol::{APIS, ApiKey};
+use kafkascope_protocol::{APIS, ApiKey, ApiVersion};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use serde_json::Value;
 use support::vectors;
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Trial::ignorable_test("the_table_knows_every_key_and_version_of_kafka_3_9_2", || table_covers(OLD)),
         Trial::ignorable_test("the_table_knows_every_key_and_version_of_kafka_4_3_1", || table_covers(NEW)),
         Trial::ignorable_test("the_table_invents_nothing", table_invents_nothing),
+        Trial::ignorable_test("what_4_0_removed_is_what_3_9_2_has_and_4_3_1_lacks", what_4_0_removed),
         Trial::ignorable_test("the_committed_frames_are_what_java_makes_of_kafka_3_9_2", || {
             committed_frames(OLD, "Vectors.java", vectors::OLD)
         }),
@@ -84,6 +85,29 @@ fn table_invents_nothing() -> Result<Completion, Failed> {
     let table: BTreeMap<i16, (i16, i16)> =
         APIS.iter().map(|info| (info.key.0, (info.min_version, info.max_version))).collect();
     if table == known { Ok(Completion::Completed) } else { Err(format!("{table:?} is not {known:?}").into()) }
+}
+
+fn what_4_0_removed() -> Result<Completion, Failed> {
+    let Some((old, new)) = jar(OLD).zip(jar(NEW)) else { return Ok(no_jars(OLD)) };
+    let (old, new) = (schemas(&old, "request")?, schemas(&new, "request")?);
+    let (mut removed, mut wrong) = (0, Vec::new());
+    for (key, schema) in &old {
+        // Share groups (KIP-932) were no part of 3.9: the early version in its jar was served by 4.0 and went with 4.1.
+        let Some((oldest, newest)) = schema.versions.filter(|_| !(76..=79).contains(key)) else { continue };
+        let kept = new.get(key).and_then(|schema| schema.versions).map_or(i16::MAX, |(oldest, _)| oldest);
+        for version in oldest..=newest {
+            let gone = version < kept;
+            removed += u32::from(gone);
+            if ApiKey(*key).is_removed_in_4_0(ApiVersion(version)) != gone {
+                wrong.push(format!("{} ({key}) v{version}", schema.name));
+            }
+        }
+    }
+    if removed > 20 && wrong.is_empty() {
+        Ok(Completion::Completed)
+    } else {
+        Err(format!("{removed} versions were removed; {wrong:?} are not as the table says").into())
+    }
 }
 
 fn committed_frames(kafka: &str, source: &str, committed: &'static str) -> Result<Completion, Failed> {

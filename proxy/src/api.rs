@@ -1,4 +1,4 @@
-//! What the admin server serves besides health and metrics: clients, groups, and facts for other proxies.
+//! What the admin server serves besides health and metrics: clients, topics, groups, and facts for other proxies.
 
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
@@ -7,12 +7,14 @@ use axum::routing::get;
 use axum::{Json, Router};
 use kafkascope_telemetry::clients::{self, ClientRow};
 use kafkascope_telemetry::knowledge::GroupRow;
+use kafkascope_telemetry::topics::{self, TopicRow};
 
 use crate::rounds::Rounds;
 
 pub(crate) fn routes(rounds: Rounds) -> Router {
     Router::new()
         .route("/api/clients", get(client_rows))
+        .route("/api/topics", get(topic_rows))
         .route("/api/groups", get(group_rows))
         .route("/api/facts", get(facts))
         .with_state(rounds)
@@ -21,6 +23,11 @@ pub(crate) fn routes(rounds: Rounds) -> Router {
 async fn client_rows(State(rounds): State<Rounds>) -> Json<Vec<ClientRow>> {
     let now = rounds.collect().await;
     Json(clients::view(&rounds.registry, now))
+}
+
+async fn topic_rows(State(rounds): State<Rounds>) -> Json<Vec<TopicRow>> {
+    let now = rounds.collect().await;
+    Json(topics::view(&rounds.registry, now))
 }
 
 async fn group_rows(State(rounds): State<Rounds>) -> Json<Vec<GroupRow>> {

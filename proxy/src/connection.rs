@@ -3,7 +3,7 @@
 use std::net::TcpStream as StdTcpStream;
 use std::rc::Rc;
 
-use kafkascope_telemetry::{CloseReason, Legs};
+use kafkascope_telemetry::CloseReason;
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
@@ -42,11 +42,8 @@ pub(crate) async fn serve(accepted: Accepted, worker: Rc<Worker>) {
         }
     };
     debug!(%peer, upstream = %lane.route.upstream, "connection opened");
-    observer.connected(|| {
-        let client = [peer, client.local_addr().ok()?];
-        Some(Legs { client, broker: [upstream.local_addr().ok()?, upstream.peer_addr().ok()?] })
-    });
-    let ending = forward(client, upstream, &mut observer, &worker.resources, &worker.drain).await;
+    let Some(sockets) = observer.connected(client, upstream) else { return };
+    let ending = forward(&sockets.client, &sockets.upstream, &mut observer, &worker.resources, &worker.drain).await;
     debug!(%peer, upstream = %lane.route.upstream, ?ending, "connection ended");
     if let Ending::Drained { discarded } = ending {
         worker.discarded.set(worker.discarded.get().saturating_add(discarded));

@@ -2,7 +2,7 @@
 //!
 //! It cannot fail the traffic. Should the decoder panic, that connection is only counted from then on.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,11 +12,13 @@ use kafkascope_protocol::{
     Sink, Timestamp,
 };
 use kafkascope_telemetry::{CloseReason, ConnectionInfo, Legs, Recorder};
+use tokio::net::TcpStream;
 use tracing::{error, warn};
 
 use crate::config::Observe;
 use crate::forward::{Direction, Ending, Peer, Place, Tap, UnixNanos};
 use crate::lane::Lane;
+use crate::sockets::{Sockets, Watched};
 use crate::worker::Worker;
 
 /// One in so many calls is timed, for the figure of what observing costs. Odd, because reads and writes take turns.
@@ -31,6 +33,8 @@ pub(crate) struct Observer {
     recorder: Option<Recorder>,
     /// `None`: bytes are only counted.
     decoder: Option<Box<Connection>>,
+    /// `None` before there is a connection to the broker.
+    watched: Option<Watched>,
     calls: u32,
 }
 
@@ -42,17 +46,24 @@ impl Observer {
             Observe::Headers => Some(Depth::Headers),
             Observe::Full => Some(Depth::Full),
         };
-        let info = ConnectionInfo { broker: lane.broker.clone(), peer, depth };
+        let info = ConnectionInfo { broker: lane.broker.clone(), peer, depth, opened: worker.now() };
         let recorder = Recorder::open(&mut worker.shard.borrow_mut(), info);
         let decoder = depth.map(|depth| Box::new(Connection::new(Limits::default(), depth, worker.captures.clone())));
-        Self { worker: worker.clone(), lane: lane.clone(), peer, recorder: Some(recorder), decoder, calls: 0 }
+        let (worker, lane, recorder) = (worker.clone(), lane.clone(), Some(recorder));
+        Self { worker, lane, peer, recorder, decoder, watched: None, calls: 0 }
     }
 
-    /// There is a connection to the broker, too.
-    pub(crate) fn connected(&mut self, legs: impl FnOnce() -> Option<Legs>) {
-        if let Some(recorder) = &mut self.recorder {
-            recorder.connected(&self.worker.shard.borrow(), legs);
-        }
+    /// There is a connection to the broker, too. `None`: this one has been closed.
+    pub(crate) fn connected(&mut self, client: TcpStream, upstream: TcpStream) -> Option<Rc<Sockets>> {
+        let recorder = self.recorder.as_mut()?;
+        let peer = self.peer;
+        let legs = || {
+            let client = [SocketAddr::new(peer, client.peer_addr().ok()?.port()), client.local_addr().ok()?];
+            Some(Legs { client, broker: [upstream.local_addr().ok()?, upstream.peer_addr().ok()?] })
+        };
+        let tcp = recorder.connected(&self.worker.shard.borrow(), legs);
+        let watched = self.watched.insert(self.worker.lookout.watch(client, upstream, tcp));
+        Some(watched.sockets.clone())
     }
 
     /// Forwarding has ended.
@@ -87,6 +98,9 @@ impl Observer {
                 error!(peer = %self.peer, "decoding panicked at the end of a connection");
             }
         }
+        let watched = self.watched.take();
+        let figures = watched.iter().flat_map(|watched| watched.sockets.figures());
+        recorder.closing(&mut shard, self.worker.now(), figures);
         recorder.close(&mut shard, reason);
     }
 
@@ -214,8 +228,8 @@ impl Sink for Watch<'_, '_> {
     }
 
     #[inline]
-    fn at_batch(&mut self, head: &BatchHead) -> BatchPlan {
-        self.sink.at_batch(head)
+    fn at_batch(&mut self, direction: WireDirection, head: &BatchHead) -> BatchPlan {
+        self.sink.at_batch(direction, head)
     }
 }
 

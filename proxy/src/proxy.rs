@@ -9,7 +9,7 @@ use kafkascope_protocol::Timestamp;
 use kafkascope_service::admin::{self, Admin, Readiness, Totals};
 use kafkascope_service::listener;
 use kafkascope_telemetry::otlp::{Exporter, TransportError};
-use kafkascope_telemetry::{Dictionary, Registry};
+use kafkascope_telemetry::{Dictionary, Measurer, Registry};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
@@ -110,6 +110,7 @@ impl Proxy {
         let workers = (0..config.workers.get())
             .map(|number| worker::start(number, clock, config.connect_timeout, Arc::clone(registry.dictionary())))
             .collect::<io::Result<Vec<_>>>()?;
+        let measurer = Measurer::start(&registry)?;
         let live = Live::new(limit(&config), workers.len());
         let rounds = Rounds {
             registry: Arc::clone(&registry),
@@ -148,7 +149,7 @@ impl Proxy {
         // A worker that is gone does not accept any more.
         _ = closed.await;
         tokio::select! {
-            () = drain(config.drain_timeout, &live, workers, &registry, admin) => Ok(Ended::Drained),
+            () = drain(config.drain_timeout, &live, workers, &registry, measurer, admin) => Ok(Ended::Drained),
             () = stop() => {
                 warn!(connections = live.count(), "told again to stop: ending at once");
                 Ok(Ended::AtOnce)
@@ -181,7 +182,14 @@ fn limit(config: &Config) -> usize {
 }
 
 /// Lets the connections end, cuts those that do not, and lets the exporter have its last word: all in `time`.
-async fn drain(time: Duration, live: &Live, workers: Vec<worker::Handle>, registry: &Registry, admin: Admin) {
+async fn drain(
+    time: Duration,
+    live: &Live,
+    workers: Vec<worker::Handle>,
+    registry: &Registry,
+    measurer: Measurer,
+    admin: Admin,
+) {
     let deadline = Instant::now() + time;
     info!(connections = live.count(), timeout = ?time, "draining");
     for worker in &workers {
@@ -204,6 +212,7 @@ async fn drain(time: Duration, live: &Live, workers: Vec<worker::Handle>, regist
             Err(_panic) => warn!("a worker ended by a panic; what it counted last is lost"),
         }
     }
+    measurer.finish();
     // An admin thread that panicked has ended, too.
     if admin.stop.send(deadline.saturating_duration_since(Instant::now())).is_ok()
         && timeout_at(deadline, admin.ended).await.is_err()

@@ -22,6 +22,7 @@ use crate::acceptor::{Accepted, Acceptor};
 use crate::connection;
 use crate::forward::{Clock, Drain, PipePool, Resources};
 use crate::lane::Lane;
+use crate::sockets::Lookout;
 
 /// What a worker may be told.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub(crate) struct Worker {
     pub(crate) resources: Resources,
     pub(crate) shard: RefCell<Shard>,
     pub(crate) captures: CaptureBudget,
+    pub(crate) lookout: Lookout,
     pub(crate) drain: Drain,
     pub(crate) connect_timeout: Duration,
     pub(crate) connect_failed: RateLimit,
@@ -64,6 +66,10 @@ pub(crate) struct Legacy {
 impl Worker {
     /// What was counted since the last time. Connections get their turns meanwhile.
     async fn collect(&self) -> Delta {
+        self.lookout.begin(self.now());
+        while !self.lookout.look_at_some(&mut self.shard.borrow_mut()) {
+            yield_now().await;
+        }
         let mut draining = self.shard.borrow_mut().begin_drain(self.now());
         while !self.shard.borrow_mut().drain_some(&mut draining) {
             yield_now().await;
@@ -71,7 +77,7 @@ impl Worker {
         draining.delta
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp(self.resources.clock().now().0)
     }
 }
@@ -107,6 +113,7 @@ pub(crate) fn start(
             resources: Resources::new(clock, PipePool::default()),
             shard: RefCell::new(Shard::new(dictionary, Timestamp(clock.now().0))),
             captures: CaptureBudget::default(),
+            lookout: Lookout::default(),
             drain: Drain::default(),
             connect_timeout,
             connect_failed: RateLimit::default(),

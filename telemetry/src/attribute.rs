@@ -24,6 +24,13 @@ pub enum Attribute {
     ClientId,
     /// The client's host.
     PeerAddress,
+    /// The principal that a client has authenticated as. Goes along with the client id, in every metric that has that,
+    /// where the operator wants it.
+    UserName,
+    /// `name/version` of a client, as it says of itself.
+    ClientSoftware,
+    /// `client` or `broker`: which of the two connections that make one through the proxy.
+    Side,
     /// Topic.
     Topic,
     /// Cluster that a route stands before.
@@ -147,6 +154,9 @@ impl Attribute {
         match self {
             Self::ClientId => "messaging.client.id",
             Self::PeerAddress => "network.peer.address",
+            Self::UserName => "user.name",
+            Self::ClientSoftware => "kafkascope.client.software",
+            Self::Side => "kafkascope.side",
             Self::Topic => "messaging.destination.name",
             Self::Cluster => "messaging.kafka.cluster.id",
             Self::ServerAddress => "server.address",

@@ -54,12 +54,15 @@ pub enum Dimension {
     TopicId,
     /// Series.
     Series,
+    /// Principals that clients have authenticated as.
+    Principal,
     /// API keys, versions and error codes that no release of Kafka defines.
     Unknown,
 }
 
 impl Dimension {
-    pub(crate) const ALL: [Self; 5] = [Self::Client, Self::Topic, Self::TopicId, Self::Series, Self::Unknown];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Client, Self::Topic, Self::TopicId, Self::Series, Self::Principal, Self::Unknown];
 
     /// Its name in OTLP.
     #[must_use]
@@ -69,6 +72,7 @@ impl Dimension {
             Self::Topic => "topic",
             Self::TopicId => "topic_id",
             Self::Series => "series",
+            Self::Principal => "principal",
             Self::Unknown => "unknown",
         }
     }

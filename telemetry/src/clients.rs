@@ -1,25 +1,22 @@
 //! Clients as `/api/clients` shows them.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hashbrown::HashMap;
 use kafkascope_protocol::Timestamp;
 use serde::Serialize;
 
 use crate::attribute::{Attribute, Value as AttributeValue};
+use crate::dictionary::Client;
 use crate::histogram::Histogram;
 use crate::metric::Metric;
+use crate::rates::{self, Rate, Subject, Totals};
 use crate::registry::Registry;
-use crate::series::Series;
 use crate::snapshot::{Point, Snapshot, Value};
 
-/// The time that rates are taken over.
-const WINDOW: Duration = Duration::from_secs(10);
-
-/// Closer samples replace each other.
-const STEP: Duration = Duration::from_millis(500);
+/// Topics that a row lists, the busiest ones: an answer must not grow with clients times topics.
+const LISTED: usize = 50;
 
 /// A client.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
@@ -30,6 +27,20 @@ pub struct ClientRow {
     pub address: String,
     /// `name/version` as it says of itself (ApiVersions v3+).
     pub software: Option<String>,
+    /// Whom it has authenticated as; only with `--principal on`.
+    pub principals: Vec<String>,
+    /// Connections that it has open.
+    pub connections: u64,
+    /// Age of the oldest of them, in seconds.
+    pub oldest_connection_s: Option<f64>,
+    /// TCP round-trip times by side: `client` (between it and the proxy) and `broker`.
+    pub rtt_ms: BTreeMap<String, Latency>,
+    /// TCP segments that the proxy sent again, by side.
+    pub retransmits: Counts,
+    /// The APIs that it uses.
+    pub apis: BTreeMap<String, ApiUse>,
+    /// Requests in versions that Kafka 4.0 does not serve any more, by API. Empty: an upgrade does not break it.
+    pub removed_in_4_0: Counts,
     /// Produce requests by acks.
     pub acks: Counts,
     /// Batches sent by codec.
@@ -42,6 +53,13 @@ pub struct ClientRow {
     pub records_per_s: f64,
     /// Record batch bytes produced and consumed per second, over the last ten seconds.
     pub bytes_per_s: f64,
+    /// The same by direction.
+    #[serde(flatten)]
+    pub rate: Rate,
+    /// The topics that it moved most bytes of, at most 50.
+    pub topics: Vec<TopicUse>,
+    /// How many more topics it uses.
+    pub more_topics: u64,
     /// Duration of Produce requests.
     pub produce_ms: Option<Latency>,
     /// Duration of fetches that were served at once.
@@ -53,7 +71,47 @@ pub struct ClientRow {
 }
 
 /// Counts by value.
-pub type Counts = std::collections::BTreeMap<String, u64>;
+pub type Counts = BTreeMap<String, u64>;
+
+/// How a client uses an API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct ApiUse {
+    /// Requests.
+    pub requests: u64,
+    /// Lowest version.
+    pub min_version: Option<i64>,
+    /// Highest version.
+    pub max_version: Option<i64>,
+}
+
+/// What passed between a client and a topic since both are known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
+pub struct TopicUse {
+    /// Name of the topic.
+    pub topic: String,
+    /// Its amounts.
+    #[serde(flatten)]
+    pub moved: Moved,
+}
+
+/// Amounts since the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
+pub struct Moved {
+    /// Record batch bytes produced.
+    pub bytes_in: u64,
+    /// Record batch bytes consumed.
+    pub bytes_out: u64,
+    /// Messages produced.
+    pub records_in: u64,
+    /// Messages consumed.
+    pub records_out: u64,
+}
+
+impl From<Totals> for Moved {
+    fn from([bytes_in, bytes_out, records_in, records_out]: Totals) -> Self {
+        Self { bytes_in, bytes_out, records_in, records_out }
+    }
+}
 
 /// A distribution of durations, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -77,11 +135,14 @@ pub fn view(registry: &Registry, now: Timestamp) -> Vec<ClientRow> {
     let snapshot = registry.snapshot(now);
     let mut clients = gather(&snapshot);
     registry.with_rates(|rates| {
-        for (name, client) in &mut clients {
-            (client.row.records_per_s, client.row.bytes_per_s) = rates.of(name);
+        for ((id, address), client) in &mut clients {
+            let rate = rates.of(&Subject::Client(id.clone(), address.clone()));
+            client.row.rate = rate;
+            client.row.records_per_s = rate.records_in_per_s + rate.records_out_per_s;
+            client.row.bytes_per_s = rate.bytes_in_per_s + rate.bytes_out_per_s;
         }
     });
-    let mut rows: Vec<ClientRow> = clients.into_values().map(Gathered::finish).collect();
+    let mut rows: Vec<ClientRow> = clients.into_values().map(|client| client.finish(now)).collect();
     rows.sort_by(|a, b| (&a.client_id, &a.address).cmp(&(&b.client_id, &b.address)));
     rows
 }
@@ -89,6 +150,10 @@ pub fn view(registry: &Registry, now: Timestamp) -> Vec<ClientRow> {
 #[derive(Debug, Default)]
 struct Gathered {
     row: ClientRow,
+    /// One for each principal.
+    clients: Vec<Arc<Client>>,
+    topics: HashMap<String, Totals>,
+    rtt: BTreeMap<String, Histogram>,
     batch_bytes: Histogram,
     batch_records: Histogram,
     produce: Histogram,
@@ -104,11 +169,13 @@ fn gather(snapshot: &Snapshot) -> HashMap<Name, Gathered> {
             row: ClientRow {
                 client_id: client.id().to_owned(),
                 address: client.address().to_owned(),
-                software: client.software(),
                 ..ClientRow::default()
             },
             ..Gathered::default()
         });
+        if !gathered.clients.iter().any(|known| Arc::ptr_eq(known, client)) {
+            gathered.clients.push(client.clone());
+        }
         gathered.add(point);
     }
     clients
@@ -117,6 +184,14 @@ fn gather(snapshot: &Snapshot) -> HashMap<Name, Gathered> {
 impl Gathered {
     fn add(&mut self, point: &Point) {
         let text = |key| point.series.value(key).map(|value| value.scalar().to_string());
+        if let (Some(place), Value::Counter(total)) = (rates::place(&point.series), &point.value)
+            && let Some(AttributeValue::Topic(topic)) = point.series.value(Attribute::Topic)
+        {
+            let totals = self.topics.entry_ref(topic.label()).or_default();
+            if let Some(sum) = totals.get_mut(place) {
+                *sum += total;
+            }
+        }
         match (point.series.metric(), &point.value) {
             (Metric::ProduceRequests, Value::Counter(total)) => {
                 count(&mut self.row.acks, text(Attribute::Acks), *total)
@@ -140,12 +215,47 @@ impl Gathered {
                     _ => {}
                 }
             }
+            (Metric::Requests, Value::Counter(total)) => {
+                let api = self.row.apis.entry(text(Attribute::Api).unwrap_or_default()).or_default();
+                api.requests += total;
+                if let Some(&AttributeValue::Integer(version)) = point.series.value(Attribute::ApiVersion) {
+                    api.min_version = Some(api.min_version.map_or(version, |lowest| lowest.min(version)));
+                    api.max_version = api.max_version.max(Some(version));
+                }
+            }
+            (Metric::ClientRemovedIn40, Value::Counter(total)) => {
+                count(&mut self.row.removed_in_4_0, text(Attribute::Api), *total);
+            }
+            (Metric::ConnectionRtt, Value::Histogram(times)) => {
+                self.rtt.entry(text(Attribute::Side).unwrap_or_default()).or_default().merge(times);
+            }
+            (Metric::ConnectionRetransmits, Value::Counter(total)) => {
+                count(&mut self.row.retransmits, text(Attribute::Side), *total);
+            }
             _ => {}
         }
     }
 
-    fn finish(self) -> ClientRow {
+    fn finish(self, now: Timestamp) -> ClientRow {
+        let mut topics: Vec<(String, Totals)> = self.topics.into_iter().collect();
+        let bytes = |[bytes_in, bytes_out, ..]: &Totals| bytes_in + bytes_out;
+        topics.sort_unstable_by(|(a, left), (b, right)| bytes(right).cmp(&bytes(left)).then_with(|| a.cmp(b)));
+        let more_topics = topics.len().saturating_sub(LISTED) as u64;
+        topics.truncate(LISTED);
+        let connections = self.clients.iter().map(|client| client.connections());
+        let (connections, oldest) = connections
+            .fold((0, None), |(sum, oldest), (count, at)| (sum + count, [oldest, at].into_iter().flatten().min()));
+        let mut principals: Vec<String> =
+            self.clients.iter().filter_map(|client| client.principal()).map(ToString::to_string).collect();
+        principals.sort_unstable();
         ClientRow {
+            software: self.clients.iter().find_map(|client| client.software()),
+            principals,
+            connections,
+            oldest_connection_s: oldest.map(|oldest| now.since(oldest) as f64 / 1e9),
+            rtt_ms: self.rtt.iter().filter_map(|(side, rtt)| Some((side.clone(), Latency::of(rtt)?))).collect(),
+            topics: topics.into_iter().map(|(topic, moved)| TopicUse { topic, moved: moved.into() }).collect(),
+            more_topics,
             batch_bytes_mean: mean(&self.batch_bytes),
             batch_records_mean: mean(&self.batch_records),
             produce_ms: Latency::of(&self.produce),
@@ -155,13 +265,13 @@ impl Gathered {
     }
 }
 
-fn count(counts: &mut Counts, value: Option<String>, more: u64) {
+pub(crate) fn count(counts: &mut Counts, value: Option<String>, more: u64) {
     if let Some(value) = value {
         *counts.entry(value).or_default() += more;
     }
 }
 
-fn mean(histogram: &Histogram) -> Option<f64> {
+pub(crate) fn mean(histogram: &Histogram) -> Option<f64> {
     match histogram.count() {
         0 => None,
         count => Some(histogram.sum() as f64 / count as f64),
@@ -172,71 +282,5 @@ impl Latency {
     fn of(nanos: &Histogram) -> Option<Self> {
         let ms = |quantile| nanos.quantile(quantile).map(|seconds| seconds * 1e3);
         Some(Self { count: nanos.count(), mean: mean(nanos)? / 1e6, p50: ms(0.5)?, p99: ms(0.99)? })
-    }
-}
-
-/// What clients produced and consumed during the last seconds.
-#[derive(Debug)]
-pub(crate) struct Rates {
-    began: Timestamp,
-    /// The oldest first; the last one is the newest, the first at most [`WINDOW`] older, give or take a sample.
-    samples: VecDeque<Sample>,
-}
-
-#[derive(Debug)]
-struct Sample {
-    at: Timestamp,
-    totals: HashMap<Name, Totals>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    records: u64,
-    bytes: u64,
-}
-
-impl Rates {
-    pub(crate) fn new(began: Timestamp) -> Self {
-        Self { began, samples: VecDeque::new() }
-    }
-
-    pub(crate) fn sample<'a>(&mut self, at: Timestamp, counters: impl Iterator<Item = (&'a Arc<Series>, u64)>) {
-        let mut totals: HashMap<Name, Totals> = HashMap::new();
-        for (series, total) in counters {
-            let (records, bytes) = match series.metric() {
-                Metric::ProducedMessages | Metric::ConsumedMessages => (total, 0),
-                Metric::RecordIo => (0, total),
-                _ => continue,
-            };
-            let Some(AttributeValue::ClientId(client)) = series.value(Attribute::ClientId) else { continue };
-            let totals = totals.entry((client.id().into(), client.address().into())).or_default();
-            totals.records += records;
-            totals.bytes += bytes;
-        }
-        // The one before stays where it is, or frequent callers would keep the window from filling.
-        let close = |earlier: &Sample| at.since(earlier.at) < STEP.as_nanos() as u64;
-        if self.samples.len() > 1 && self.samples.iter().rev().nth(1).is_some_and(close) {
-            self.samples.pop_back();
-        }
-        self.samples.push_back(Sample { at, totals });
-        while self.samples.get(1).is_some_and(|second| at.since(second.at) >= WINDOW.as_nanos() as u64) {
-            self.samples.pop_front();
-        }
-    }
-
-    /// Records and bytes per second of a client.
-    fn of(&self, name: &Name) -> (f64, f64) {
-        let Some(last) = self.samples.back() else { return (0.0, 0.0) };
-        let first = self.samples.front().filter(|first| first.at < last.at);
-        let began = first.map_or(self.began, |first| first.at);
-        let seconds = last.at.since(began) as f64 / 1e9;
-        if seconds <= 0.0 {
-            return (0.0, 0.0);
-        }
-        let at = |sample: &Sample| sample.totals.get(name).copied().unwrap_or_default();
-        let (now, then) = (at(last), first.map(at).unwrap_or_default());
-        // Less than before: its series expired in between.
-        let rate = |now: u64, then: u64| now.checked_sub(then).unwrap_or(now) as f64 / seconds;
-        (rate(now.records, then.records), rate(now.bytes, then.bytes))
     }
 }

@@ -5,7 +5,7 @@
 //! it, so an idle one goes when its series expire. Each dimension has a cap; what is new above it becomes `other`, and is
 //! counted.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -40,12 +40,16 @@ pub struct Dictionary {
 /// The cluster of a topic, where there is a name for it.
 type Cluster = Option<Arc<str>>;
 
+/// Client id, address and principal, as far as they tell clients apart.
+type ClientName = (Box<str>, Option<IpAddr>, Option<Arc<str>>);
+
 /// The hash of a series, and the series while it lives.
 type Entry = (u64, Weak<Series>);
 
 #[derive(Debug, Default)]
 struct Names {
-    clients: HashMap<(Box<str>, Option<IpAddr>), Weak<Client>>,
+    clients: HashMap<ClientName, Weak<Client>>,
+    principals: HashMap<Arc<str>, Weak<Principal>>,
     topics: HashMap<(Cluster, Box<str>), Weak<Topic>>,
     topics_by_id: HashMap<(Cluster, TopicId), Weak<Topic>>,
     topic_names: HashMap<(Cluster, TopicId), Arc<str>>,
@@ -53,6 +57,7 @@ struct Names {
     topic_ids: VecDeque<(Cluster, TopicId)>,
     unknown: HashSet<Arc<str>>,
     other_client: Option<Arc<Client>>,
+    other_principal: Option<Arc<Principal>>,
     other_topic: Option<Arc<Topic>>,
 }
 
@@ -62,7 +67,10 @@ pub struct Client {
     number: u32,
     id: Box<str>,
     address: Box<str>,
+    principal: Option<Arc<Principal>>,
     software: Mutex<Option<Box<str>>>,
+    /// How many connections it opened when, of those that are open.
+    open: Mutex<BTreeMap<Timestamp, u32>>,
     /// `None` for the one that stands for all above the cap.
     live: Option<Live>,
 }
@@ -96,12 +104,47 @@ impl Client {
         lock(&self.software).as_deref().map(str::to_owned)
     }
 
+    /// The principal that it has authenticated as, where that tells clients apart.
+    pub(crate) fn principal(&self) -> Option<&Arc<str>> {
+        self.principal.as_ref().map(|principal| &principal.name)
+    }
+
+    /// How many connections it has, and when the oldest was opened.
+    pub(crate) fn connections(&self) -> (u64, Option<Timestamp>) {
+        let open = lock(&self.open);
+        (open.values().map(|&count| u64::from(count)).sum(), open.keys().next().copied())
+    }
+
+    /// It has a connection that was opened `at`.
+    pub(crate) fn opened(&self, at: Timestamp) {
+        *lock(&self.open).entry(at).or_default() += 1;
+    }
+
+    /// It has not any more.
+    pub(crate) fn closed(&self, at: Timestamp) {
+        let mut open = lock(&self.open);
+        if let Some(count) = open.get_mut(&at) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&at);
+            }
+        }
+    }
+
     pub(crate) fn runs(&self, software: &str) {
         // Whoever shares `other` says nothing of the others.
         if self.live.is_some() {
             *lock(&self.software) = Some(software.into());
         }
     }
+}
+
+/// Whom a client has authenticated as.
+#[derive(Debug)]
+pub(crate) struct Principal {
+    name: Arc<str>,
+    /// `None` for the one that stands for all above the cap.
+    _live: Option<Live>,
 }
 
 /// A broker that a route leads to.
@@ -163,6 +206,7 @@ impl Dictionary {
                 Dimension::Topic => caps.topics,
                 Dimension::TopicId => caps.topic_ids,
                 Dimension::Series => caps.series,
+                Dimension::Principal => caps.principals,
                 Dimension::Unknown => caps.unknown,
             })
         });
@@ -192,15 +236,27 @@ impl Dictionary {
     }
 
     /// The client that calls itself `id` at `peer`.
-    pub(crate) fn client(&self, id: Option<&[u8]>, peer: IpAddr) -> Arc<Client> {
-        let id = attribute::text(id).into_boxed_str();
+    pub(crate) fn client(&self, id: Option<&[u8]>, peer: IpAddr, principal: Option<&Arc<Principal>>) -> Arc<Client> {
+        self.client_of_text(attribute::text(id).into(), peer, principal)
+    }
+
+    /// The client that `client` is once it has authenticated.
+    pub(crate) fn client_as(&self, client: &Arc<Client>, peer: IpAddr, principal: &Arc<Principal>) -> Arc<Client> {
+        match client.live {
+            Some(_) => self.client_of_text(client.id.clone(), peer, Some(principal)),
+            // Whoever is not told apart stays so.
+            None => client.clone(),
+        }
+    }
+
+    fn client_of_text(&self, id: Box<str>, peer: IpAddr, principal: Option<&Arc<Principal>>) -> Arc<Client> {
         let (address, text) = match self.settings.client_key {
             ClientKey::IdAndAddress => (Some(peer), attribute::address(peer)),
             ClientKey::Id => (None, String::new()),
         };
         let account = self.account(Dimension::Client);
         let mut names = lock(&self.names);
-        let key = (id, address);
+        let key = (id, address, principal.map(|principal| principal.name.clone()));
         if let Some(client) = names.clients.get(&key).and_then(Weak::upgrade) {
             return client;
         }
@@ -209,7 +265,9 @@ impl Dictionary {
             number: self.number(),
             id: key.0.clone(),
             address: text.into(),
+            principal: principal.cloned(),
             software: Mutex::default(),
+            open: Mutex::default(),
             live: Some(live),
         });
         forget_dead(&mut names.clients, account);
@@ -223,10 +281,35 @@ impl Dictionary {
             ClientKey::Id => "",
         };
         let new = || {
-            let software = Mutex::default();
-            Arc::new(Client { number: self.number(), id: OTHER.into(), address: address.into(), software, live: None })
+            Arc::new(Client {
+                number: self.number(),
+                id: OTHER.into(),
+                address: address.into(),
+                principal: None,
+                software: Mutex::default(),
+                open: Mutex::default(),
+                live: None,
+            })
         };
         names.other_client.get_or_insert_with(new).clone()
+    }
+
+    /// Whoever is called `name`.
+    pub(crate) fn principal(&self, name: &[u8]) -> Arc<Principal> {
+        let names = &mut *lock(&self.names);
+        let name: Arc<str> = attribute::text(Some(name)).into();
+        if let Some(principal) = names.principals.get(&name).and_then(Weak::upgrade) {
+            return principal;
+        }
+        let account = self.account(Dimension::Principal);
+        let Some(live) = account.take() else {
+            let other = || Arc::new(Principal { name: OTHER.into(), _live: None });
+            return names.other_principal.get_or_insert_with(other).clone();
+        };
+        let principal = Arc::new(Principal { name: name.clone(), _live: Some(live) });
+        forget_dead(&mut names.principals, account);
+        names.principals.insert(name, Arc::downgrade(&principal));
+        principal
     }
 
     /// The topic `name` of a cluster, as a value.
@@ -238,7 +321,7 @@ impl Dictionary {
     /// A host that is at the other end of connections, as a value. It counts as a client.
     #[must_use]
     pub fn peer(&self, address: IpAddr) -> Value {
-        Value::PeerAddress(self.client(None, address))
+        Value::PeerAddress(self.client(None, address, None))
     }
 
     /// The topic `name` of a cluster.
@@ -415,7 +498,9 @@ impl Dictionary {
 
     fn folded(&self, attributes: Attributes) -> Attributes {
         let (client, topic) = self.others();
-        let folded = attributes.into_iter().map(|(key, value)| match key {
+        // Nobody knows who others are.
+        let attributes = attributes.into_iter().filter(|(key, _)| *key != Attribute::UserName);
+        let folded = attributes.map(|(key, value)| match key {
             Attribute::ClientId => (key, Value::ClientId(client.clone())),
             Attribute::PeerAddress => (key, Value::PeerAddress(client.clone())),
             Attribute::Topic => (key, Value::Topic(topic.clone())),

@@ -6,6 +6,7 @@
 //! * Durations: 2^-24 s (60 ns) to 2^16 s (18 h). What is shorter counts as zero, and OTLP's `zero_threshold` says so;
 //!   what is longer counts in the last bucket.
 //! * Counts and sizes: 1 to 2^39, longer ones in the last bucket.
+//! * Ratios: a millionth to 2^20, larger ones in the last bucket.
 //!
 //! Sums are integers (nanoseconds, bytes, things), so they are exact in whatever order they are added. Minimum and maximum
 //! are left out: of a distribution that is never reset they soon say nothing, and they would cost a sixth of recording.
@@ -29,6 +30,9 @@ const FIRST_NANOS: i32 = ZERO_EXPONENT * PER_OCTAVE;
 
 /// Index of the first bucket of counts: (1/2, 2^(-7/8)]; the value 1 is in the last bucket of its power of two.
 const FIRST_COUNT: i32 = -PER_OCTAVE;
+
+/// Index of the first bucket of ratios, that of a millionth.
+const FIRST_MILLIONTHS: i32 = -20 * PER_OCTAVE;
 
 /// Mantissa bits of the largest number below 2^(k/8), k = 1..8; the last is above all mantissas.
 const BOUNDS: [u64; 8] = [
@@ -178,6 +182,19 @@ impl Recorded for Counts {
     const FIRST: i32 = FIRST_COUNT;
 }
 
+/// Millionths of a ratio.
+#[derive(Debug, Default)]
+pub(crate) struct Millionths;
+
+impl Recorded for Millionths {
+    #[inline]
+    fn value(raw: u64) -> f64 {
+        raw as i64 as f64 / 1e6
+    }
+
+    const FIRST: i32 = FIRST_MILLIONTHS;
+}
+
 /// A cell for values that often repeat, such as those of batches: one record each, or full of equal records. A value equal
 /// to the one before is only counted, which costs next to nothing.
 #[derive(Debug, Default)]
@@ -270,6 +287,13 @@ impl Histogram {
             }
         }
         Self { sum, ..cell.take().unwrap_or_default() }
+    }
+
+    /// A distribution of ratios, in millionths.
+    pub(crate) fn of_ratios(ratios: &[u64]) -> Self {
+        let mut cell = Cell::default();
+        ratios.iter().for_each(|&raw| cell.record(raw, Millionths::value(raw), 1, Millionths::FIRST));
+        cell.take().unwrap_or_default()
     }
 
     /// Adds what `other` counted.
@@ -429,6 +453,14 @@ mod tests {
         assert_eq!(histogram.zero(), 3);
         assert_eq!(histogram.buckets(), (FIRST_NANOS, &[1_u64][..]));
         assert_eq!(histogram.sum(), 120);
+    }
+
+    #[test]
+    fn ratios_count_in_their_buckets_and_add_up_in_millionths() {
+        let histogram = Histogram::of_ratios(&[1, 250_000, 1_000_000, u64::MAX >> 10, 0]);
+        assert_eq!((histogram.count(), histogram.zero()), (5, 1));
+        assert_eq!((histogram.count_to(-2), histogram.count_to(0)), (3, 4));
+        assert_eq!(Histogram::of_ratios(&[250_000, 500_000]).sum(), 750_000);
     }
 
     #[test]

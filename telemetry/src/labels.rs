@@ -7,6 +7,7 @@ use kafkascope_protocol::{Acks, ApiKey, ApiVersion, Codec, Direction, ErrorCode,
 use crate::attribute::{Attribute, OTHER, Value};
 use crate::dictionary::{Broker, Client, Dictionary, Topic};
 use crate::metric::Metric;
+use crate::recorder::Side;
 use crate::series::Attributes;
 
 /// Labels of a row; what does not apply is `None`.
@@ -22,6 +23,7 @@ pub(crate) struct Labels {
     pub(crate) acks: Option<Acks>,
     pub(crate) codec: Option<Codec>,
     pub(crate) direction: Option<Direction>,
+    pub(crate) side: Option<Side>,
     pub(crate) reason: Option<&'static str>,
 }
 
@@ -63,6 +65,7 @@ pub(crate) struct Key {
     acks: Option<Acks>,
     codec: Option<Codec>,
     direction: Option<Direction>,
+    side: Option<Side>,
     reason: Option<&'static str>,
 }
 
@@ -79,6 +82,7 @@ impl Labels {
             acks: self.acks,
             codec: self.codec,
             direction: self.direction,
+            side: self.side,
             reason: self.reason,
         }
     }
@@ -125,7 +129,7 @@ impl Labels {
             Some((own, text)) if own == key => Some(Value::Static(text)),
             _ => self.value(key, dictionary),
         };
-        metric.descriptor().attributes.iter().filter_map(|&key| Some((key, value(key)?))).collect()
+        metric.descriptor().keys().filter_map(|key| Some((key, value(key)?))).collect()
     }
 
     fn value(&self, key: Attribute, dictionary: &Dictionary) -> Option<Value> {
@@ -133,6 +137,7 @@ impl Labels {
         Some(match key {
             Attribute::ClientId => Value::ClientId(client?.clone()),
             Attribute::PeerAddress => Value::PeerAddress(client.filter(|client| !client.address().is_empty())?.clone()),
+            Attribute::UserName => Value::Text(client?.principal()?.clone()),
             Attribute::Topic => Value::topic(topic?),
             Attribute::Cluster => {
                 let of_topic = topic.and_then(|topic| topic.cluster());
@@ -151,6 +156,7 @@ impl Labels {
             Attribute::Acks => Value::Static(acks(self.acks?)),
             Attribute::Codec => Value::Static(codec(self.codec?)),
             Attribute::Direction => Value::Static(direction(self.direction?)),
+            Attribute::Side => Value::Static(self.side?.name()),
             Attribute::Reason => Value::Static(self.reason?),
             // Given by the place in the row, by the registry, or by whoever reads a host.
             _ => return None,

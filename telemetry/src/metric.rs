@@ -19,10 +19,15 @@ pub enum Metric {
     BatchRecords,
     BatchFill,
     BatchFillExcluded,
+    CompressionRatio,
     RecordIo,
     ProducedMessages,
     ConsumedMessages,
     ConnectionIo,
+    ConnectionRtt,
+    ConnectionRetransmits,
+    ConnectionDeliveryRate,
+    ConnectionDuration,
     Connections,
     ConnectionsOpened,
     ConnectionsClosed,
@@ -50,10 +55,15 @@ pub enum Metric {
     PartitionOldestOffset,
     SelfFacts,
     SelfFactsLost,
+    ClientApiVersionMin,
+    ClientApiVersionMax,
+    ClientRemovedIn40,
     SeriesFolded,
     SelfSeries,
     SelfTapTime,
     SelfCaptureRefused,
+    SelfUnmeasured,
+    SelfDecompressed,
     SelfPartitionsUnjudged,
     SelfSpansSampled,
     SelfSpansDropped,
@@ -159,6 +169,8 @@ pub enum Unit {
     Millis,
     /// `By`.
     Bytes,
+    /// `By/s`.
+    BytesPerSecond,
     /// `1`: a share of a whole, recorded in millionths.
     Ratio,
     /// An annotation such as `{request}`: the thing that is counted.
@@ -173,6 +185,7 @@ impl Unit {
             Self::Seconds => "s",
             Self::Millis => "ms",
             Self::Bytes => "By",
+            Self::BytesPerSecond => "By/s",
             Self::Ratio => "1",
             Self::Things(annotation) => annotation,
         }
@@ -184,7 +197,7 @@ impl Unit {
         match self {
             Self::Seconds => 1e9,
             Self::Millis | Self::Ratio => 1e6,
-            Self::Bytes | Self::Things(_) => 1.0,
+            Self::Bytes | Self::BytesPerSecond | Self::Things(_) => 1.0,
         }
     }
 }
@@ -200,10 +213,21 @@ pub struct Descriptor {
     pub kind: Kind,
     /// In which unit.
     pub unit: Unit,
-    /// What tells its series apart; an attribute without a value is left out.
+    /// What tells its series apart; an attribute without a value is left out. What has [`Attribute::ClientId`] has
+    /// [`Attribute::UserName`], too, where the operator wants it.
     pub attributes: &'static [Attribute],
     /// One sentence for people.
     pub help: &'static str,
+}
+
+impl Descriptor {
+    /// The attributes that a series may have, in their order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Attribute> {
+        self.attributes.iter().flat_map(|&key| {
+            let user = (key == Attribute::ClientId).then_some(Attribute::UserName);
+            std::iter::once(key).chain(user)
+        })
+    }
 }
 
 impl Metric {
@@ -220,6 +244,9 @@ const LATENCY: Kind = Kind::Histogram(Bounds { first: -14, last: 5 });
 const SIZE: Kind = Kind::Histogram(Bounds { first: 6, last: 24 });
 /// 1 to 65,536.
 const COUNT: Kind = Kind::Histogram(Bounds { first: 0, last: 16 });
+
+/// 0.8 % to 2: what does not compress grows a little.
+const RATIO: Kind = Kind::Histogram(Bounds { first: -7, last: 1 });
 
 /// All metrics, in the order of [`Metric`].
 pub const TABLE: &[Descriptor] = &joined::<{ wire::ROWS.len() + host::ROWS.len() }>();
@@ -254,7 +281,11 @@ mod tests {
         for row in TABLE {
             let conventions = ["kafka.", "kafkascope.", "system.", "process.", "container.", "jvm."];
             assert!(conventions.iter().any(|space| row.name.starts_with(space)), "{} has no vantage", row.name);
-            assert!(row.name.chars().all(|c| c.is_ascii_lowercase() || c == '.' || c == '_'), "{}", row.name);
+            assert!(
+                row.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '_'),
+                "{}",
+                row.name
+            );
             assert!(row.help.ends_with('.') && !row.help.contains(['\n', '\\']), "{}", row.name);
         }
     }

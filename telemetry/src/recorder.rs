@@ -9,13 +9,17 @@
 //!   (`RequestsPerSec`; it counts a request whose connection is gone, too) and what a Java client counts (`request-total`).
 //! * Batches are counted as sent, accepted or not: so does a producer (`batch-size-avg`). Record bytes and produced
 //!   messages are counted as accepted, when the broker's answer is seen: so does the broker (`BytesInPerSec`).
+//! * A batch's compression ratio is counted as sent, accepted or not, retried or not: so does a producer
+//!   (`compression-rate-avg`). Batches of Fetch and those of before magic 2 have none.
 //! * Fetched bytes and messages are counted at the end of the exchange, for consumers only.
 
+mod compression;
 mod exchange;
 mod fetch;
 mod group;
 mod produce;
 mod seldom;
+mod tcp;
 mod watch;
 
 use std::collections::VecDeque;
@@ -23,11 +27,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use kafkascope_protocol::{
-    Acks, ApiKey, ApiVersion, Depth, Direction, Observation, RequestHead, RequestSeq, Sink, TopicIndex, TopicLabel,
-    TopicRef,
+    Acks, ApiKey, ApiVersion, BatchHead, BatchPlan, Depth, Direction, Observation, RequestHead, RequestSeq, Sink,
+    Timestamp, TopicIndex, TopicLabel, TopicRef,
 };
 
-use crate::dictionary::{Broker, Client, Topic};
+use crate::dictionary::{Broker, Client, Principal, Topic};
 use crate::labels::{Api, Labels};
 use crate::shard::row::TopicRow;
 use crate::shard::{Shard, Slot};
@@ -35,6 +39,7 @@ use crate::span::Legs;
 use fetch::Fetched;
 use group::Asking;
 use produce::{HeldQueue, LastBatch};
+pub use tcp::{Side, TcpFigures, TcpRecorder};
 use watch::Watching;
 
 /// APIs, with their versions, whose places a connection remembers. Clients use some ten; a hostile one that uses more has
@@ -50,6 +55,8 @@ pub struct ConnectionInfo {
     pub peer: IpAddr,
     /// How much of it is decoded; `None`: nothing.
     pub depth: Option<Depth>,
+    /// When it was accepted.
+    pub opened: Timestamp,
 }
 
 /// What ended a connection.
@@ -104,6 +111,10 @@ pub struct Recorder {
     depth: Option<Depth>,
     client: Option<Arc<Client>>,
     software: Option<Box<str>>,
+    principal: Option<Arc<Principal>>,
+    opened: Timestamp,
+    /// `None` before there is a connection to the broker.
+    tcp: Option<TcpRecorder>,
     /// The shard's epoch for which the places are good.
     epoch: u32,
     /// Grows when the topics' places are forgotten: each forgets its own when it is seen again.
@@ -191,6 +202,9 @@ impl Recorder {
             depth: info.depth,
             client: None,
             software: None,
+            principal: None,
+            opened: info.opened,
+            tcp: None,
             epoch: shard.epoch,
             generation: 0,
             route,
@@ -219,10 +233,11 @@ impl Recorder {
     }
 
     /// The connection to the broker is there. `legs` is asked only when there are spans.
-    pub fn connected(&mut self, shard: &Shard, legs: impl FnOnce() -> Option<Legs>) {
+    pub fn connected(&mut self, shard: &Shard, legs: impl FnOnce() -> Option<Legs>) -> TcpRecorder {
         if shard.spans.is_on() {
             self.legs = legs().map(Arc::new);
         }
+        self.tcp.insert(TcpRecorder::new(self.broker.clone(), self.client.clone())).clone()
     }
 
     /// Where the decoder tells what it sees.
@@ -258,6 +273,23 @@ impl Recorder {
         }
     }
 
+    /// The connection ends at `now`: the last moment at which TCP has something to say of its sockets.
+    pub fn closing(
+        &mut self,
+        shard: &mut Shard,
+        now: Timestamp,
+        figures: impl IntoIterator<Item = (Side, TcpFigures)>,
+    ) {
+        if self.client.is_none() {
+            self.becomes(shard, None);
+        }
+        if let Some(tcp) = &self.tcp {
+            figures.into_iter().for_each(|(side, figures)| tcp.record(shard, side, figures));
+        }
+        let slot = shard.ended.slot(self.labels(), shard.now());
+        shard.ended.row(slot).duration.record_nanos(now.since(self.opened));
+    }
+
     /// The connection has ended; the decoder has been told before.
     pub fn close(mut self, shard: &mut Shard, reason: CloseReason) {
         self.refresh(shard);
@@ -265,6 +297,9 @@ impl Recorder {
             self.becomes(shard, None);
         }
         self.first_bytes(shard, Direction::Request, 0);
+        if let Some(client) = &self.client {
+            client.closed(self.opened);
+        }
         for request in self.in_flight.drain(..) {
             leave(shard, request.slot);
         }
@@ -514,10 +549,20 @@ impl Sink for RecorderSink<'_> {
                 recorder.fetch_batch(batch);
                 recorder.fetch_gave(shard, batch);
             }
+            Observation::Measured(measured) => recorder.measured(shard, measured),
+            Observation::Captured(captured) => recorder.captured(shard, captured),
             Observation::Exchange(exchange) => recorder.exchange(shard, exchange),
             // Not needed for any metric yet.
             Observation::PartitionMetadata(_) | Observation::Broker(_) => {}
             other => recorder.seldom(shard, other),
+        }
+    }
+
+    #[inline(always)]
+    fn at_batch(&mut self, direction: Direction, head: &BatchHead) -> BatchPlan {
+        match direction {
+            Direction::Request => self.recorder.plan(self.shard, head),
+            Direction::Response => BatchPlan::Skip,
         }
     }
 }

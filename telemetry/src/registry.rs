@@ -17,12 +17,14 @@ use kafkascope_protocol::Timestamp;
 
 use crate::attribute::{Attribute, Value as AttributeValue};
 use crate::cap::Dimension;
-use crate::clients::Rates;
+use crate::compression::{Found, Missed, SampleQueue, Samples};
 use crate::dictionary::{Broker, Dictionary, lock};
 use crate::histogram::Histogram;
+use crate::inventory;
 use crate::knowledge::Knowledge;
 use crate::labels::Labels;
 use crate::metric::{Kind, Metric};
+use crate::rates::Rates;
 use crate::readings::{Reading, Readings};
 use crate::resource::{Resource, instance_id};
 use crate::series::Series;
@@ -38,6 +40,9 @@ const SPANS: usize = 8_192;
 
 /// A state that was not read for so long is not known any more: 15 s, in which whoever reads comes at least twice.
 const STALE: u64 = 15_000_000_000;
+
+/// Which versions clients use is found out so often: a state has to be read again before it is [`STALE`].
+const INVENTORY: u64 = 5_000_000_000;
 
 /// How many expiry times a series is kept for a collector that is away.
 const LONGEST_WAIT: u64 = 6;
@@ -92,6 +97,7 @@ pub struct Registry {
     resource: Arc<Resource>,
     knowledge: Knowledge,
     state: Mutex<State>,
+    samples: SampleQueue,
     /// Until when totals have been exported; `u64::MAX` while nobody exports.
     exported: AtomicU64,
 }
@@ -107,6 +113,8 @@ struct State {
     last_end: Timestamp,
     spans: VecDeque<Span>,
     rates: Rates,
+    /// When it was found out last which versions clients use.
+    inventory: Timestamp,
     latest: Timestamp,
 }
 
@@ -143,6 +151,7 @@ impl Registry {
             last_end: now,
             spans: VecDeque::new(),
             rates: Rates::new(now),
+            inventory: Timestamp(0),
             latest: now,
         };
         let knowledge = Knowledge::new(dictionary.clone(), &instance_id(), now);
@@ -151,6 +160,7 @@ impl Registry {
             dictionary,
             resource: Arc::new(resource),
             state: Mutex::new(state),
+            samples: SampleQueue::default(),
             exported: AtomicU64::new(u64::MAX),
         })
     }
@@ -175,9 +185,11 @@ impl Registry {
 
     /// Adds what a worker counted.
     pub fn absorb(&self, delta: Delta) {
-        let Delta { since, until, changes, spans, spans_dropped, told, told_lost } = delta;
+        let Delta { since, until, changes, samples, spans, spans_dropped, told, told_lost } = delta;
         self.knowledge.learn_own(told, told_lost, until);
+        let refused = self.samples.push(Samples { since, until, samples });
         let state = &mut *lock(&self.state);
+        self.unmeasured(state, Missed::QueueFull, refused, since);
         state.latest = state.latest.max(until);
         for (series, change) in changes {
             state.add(&series, change, since, until, &self.dictionary);
@@ -192,6 +204,27 @@ impl Registry {
         let overflow = spans.len().saturating_sub(room) as u64;
         state.spans.extend(spans.into_iter().take(room));
         self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "queue_full")), overflow, since);
+    }
+
+    /// Where samples wait for the measurer.
+    pub(crate) fn samples(&self) -> &SampleQueue {
+        &self.samples
+    }
+
+    /// Adds what samples of an interval came to.
+    pub(crate) fn measured(&self, found: Found, since: Timestamp, until: Timestamp) {
+        let state = &mut *lock(&self.state);
+        for (series, ratios) in found.ratios {
+            state.add(&series, Change::Values(ratios), since, until, &self.dictionary);
+        }
+        for (missed, count) in Missed::ALL.into_iter().zip(found.missed) {
+            self.unmeasured(state, missed, count, since);
+        }
+        self.own(state, Metric::SelfDecompressed, None, found.output, since);
+    }
+
+    fn unmeasured(&self, state: &mut State, missed: Missed, count: u64, since: Timestamp) {
+        self.own(state, Metric::SelfUnmeasured, Some((Attribute::Reason, missed.name())), count, since);
     }
 
     /// Takes over what was read on a host.
@@ -217,6 +250,13 @@ impl Registry {
         }
         state.release(now, &self.dictionary);
         state.expire(now, self.dictionary.settings().expiry.nanos(), self.exported.load(Ordering::Relaxed));
+        if now.since(state.inventory) >= INVENTORY {
+            state.inventory = now;
+            for (metric, attributes, reading) in inventory::readings(state.series.values().map(|entry| &entry.series)) {
+                let series = self.dictionary.series(metric, attributes);
+                state.take(&series, reading, now, now);
+            }
+        }
         let totals = state.series.values().filter(|entry| !entry.series.is_held());
         let totals = totals.filter_map(|entry| Some((&entry.series, entry.value.as_count()?)));
         state.rates.sample(now, totals);

@@ -11,6 +11,8 @@ pub struct Settings {
     pub caps: Caps,
     /// What a client is.
     pub client_key: ClientKey,
+    /// Whether the principal that a client has authenticated as tells its series apart.
+    pub principal: bool,
     /// A series that did not change for so long is forgotten.
     pub expiry: Expiry,
     /// Which exchanges become spans; `None`: none.
@@ -28,6 +30,8 @@ pub struct Caps {
     pub topic_ids: Cap,
     /// Series of all metrics together. About 500 bytes each, and as much again per worker that feeds it.
     pub series: Cap,
+    /// Principals that clients have authenticated as.
+    pub principals: Cap,
     /// API keys and error codes that no release of Kafka defines.
     pub unknown: Cap,
 }
@@ -39,6 +43,7 @@ impl Default for Caps {
             topics: Cap::constant(2_000),
             topic_ids: Cap::constant(20_000),
             series: Cap::constant(100_000),
+            principals: Cap::constant(1_000),
             unknown: Cap::constant(64),
         }
     }

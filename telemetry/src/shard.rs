@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use kafkascope_protocol::Timestamp;
 
+use crate::compression::{Missed, Sample, Turns};
 use crate::dictionary::Dictionary;
 use crate::histogram::Histogram;
 use crate::knowledge::fact::Told;
@@ -22,7 +23,8 @@ use crate::span::{Span, SpanQueue};
 use arena::Drained;
 pub(crate) use arena::{Arena, Slot};
 use row::{
-    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EventRow, InFlightRow, ProcessRow, RequestRow, RouteRow, TopicRow,
+    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, EventRow, InFlightRow, LegRow, ProcessRow, RequestRow,
+    RouteRow, TopicRow,
 };
 use watch::Watches;
 
@@ -47,12 +49,20 @@ pub struct Shard {
     pub(crate) batches: Arena<BatchRow>,
     pub(crate) topics: Arena<TopicRow>,
     pub(crate) connection_io: Arena<ConnectionIoRow>,
+    pub(crate) legs: Arena<LegRow>,
+    pub(crate) ended: Arena<EndedRow>,
     pub(crate) routes: Arena<RouteRow>,
     pub(crate) events: Arena<EventRow>,
     process: Arena<ProcessRow>,
     pub(crate) spans: SpanQueue,
     /// Partitions of Produce requests that may still be remembered.
     pub(crate) free_partitions: usize,
+    /// Whose batches are kept to be measured.
+    pub(crate) turns: Turns,
+    /// The batches that were.
+    pub(crate) samples: Vec<Sample>,
+    /// Batches that were not measured, in the order of [`Missed::ALL`].
+    missed: [u64; Missed::ALL.len()],
     pub(crate) watches: Watches,
 }
 
@@ -71,12 +81,17 @@ impl Shard {
             batches: Arena::new(&dictionary),
             topics: Arena::new(&dictionary),
             connection_io: Arena::new(&dictionary),
+            legs: Arena::new(&dictionary),
+            ended: Arena::new(&dictionary),
             routes: Arena::new(&dictionary),
             events: Arena::new(&dictionary),
             process: Arena::new(&dictionary),
             dictionary,
             spans,
             free_partitions: HELD_PARTITIONS,
+            turns: Turns::new(now),
+            samples: Vec::new(),
+            missed: [0; Missed::ALL.len()],
             watches: Watches::default(),
         }
     }
@@ -95,6 +110,22 @@ impl Shard {
         self.process_row().captures_refused += 1;
     }
 
+    /// A batch was not measured.
+    #[inline]
+    pub(crate) fn missed(&mut self, missed: Missed) {
+        self.missed[missed as usize] += 1;
+    }
+
+    fn count_missed(&mut self) {
+        for (missed, count) in Missed::ALL.into_iter().zip(std::mem::take(&mut self.missed)) {
+            if count > 0 {
+                let labels = Labels { reason: Some(missed.name()), ..Labels::default() };
+                let slot = self.events.slot(labels, self.drained);
+                self.events.row(slot).unmeasured += count;
+            }
+        }
+    }
+
     fn process_row(&mut self) -> &mut ProcessRow {
         let slot = self.process.slot(Labels::default(), self.drained);
         self.process.row(slot)
@@ -109,16 +140,19 @@ impl Shard {
 
     /// Begins the same, to be done bit by bit: a worker with many rows has other things to do.
     pub fn begin_drain(&mut self, now: Timestamp) -> Draining {
+        self.count_missed();
+        self.turns.pass(now);
         let since = std::mem::replace(&mut self.drained, now);
+        let samples = std::mem::take(&mut self.samples);
         let (spans, spans_dropped) = self.spans.take();
-        let delta =
-            Delta { since, until: now, changes: Vec::new(), spans, spans_dropped, told: Vec::new(), told_lost: 0 };
+        let (changes, told, told_lost) = (Vec::new(), Vec::new(), 0);
+        let delta = Delta { since, until: now, changes, samples, spans, spans_dropped, told, told_lost };
         Draining { delta, arena: 0, row: 0, watch: 0 }
     }
 
     /// Goes on. Whether all is done, and [`Draining::delta`] complete.
     pub fn drain_some(&mut self, draining: &mut Draining) -> bool {
-        let arenas: [&mut dyn Drained; 10] = [
+        let arenas: [&mut dyn Drained; 12] = [
             &mut self.requests,
             &mut self.durations,
             &mut self.in_flight,
@@ -126,6 +160,8 @@ impl Shard {
             &mut self.batches,
             &mut self.topics,
             &mut self.connection_io,
+            &mut self.legs,
+            &mut self.ended,
             &mut self.routes,
             &mut self.events,
             &mut self.process,
@@ -145,7 +181,7 @@ impl Shard {
         if any_freed {
             self.epoch = self.epoch.wrapping_add(1);
         }
-        draining.arena == 10 && self.drain_watches(draining)
+        draining.arena == 12 && self.drain_watches(draining)
     }
 
     fn drain_watches(&mut self, draining: &mut Draining) -> bool {
@@ -176,6 +212,7 @@ pub struct Delta {
     pub(crate) since: Timestamp,
     pub(crate) until: Timestamp,
     pub(crate) changes: Vec<(Arc<Series>, Change)>,
+    pub(crate) samples: Vec<Sample>,
     pub(crate) spans: Vec<Span>,
     pub(crate) spans_dropped: u64,
     /// What is known of partitions and groups.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use kafkascope_protocol::{Acks, ApiKey, Direction, ErrorCode, Observation, Outcome, TopicId};
 use kafkascope_telemetry::metric::Metric;
-use kafkascope_telemetry::{Cap, Caps, ClientKey, CloseReason, Expiry, RefusalReason, Settings, Shard, Value};
+use kafkascope_telemetry::{
+    Cap, Caps, ClientKey, CloseReason, Expiry, RefusalReason, Settings, Shard, Side, TcpFigures, Value,
+};
 use proptest::prelude::*;
 use scene::{Produce, SECOND, Scene, batch, fetch, produce};
 
@@ -167,7 +169,12 @@ fn the_kinds_of_all_series_are_those_of_the_table() {
     connection.fetch(&mut scene, &fetch(None, vec![batch(10, 1)]));
     connection.recorder.bytes(&mut scene.shard, Direction::Request, 1);
     connection.observe(&mut scene, Observation::CaptureRefused { bytes: 1 });
+    connection.exchange(&mut scene, ApiKey(3), 0);
+    connection.exchange(&mut scene, ApiKey(2), 0);
     scene.shard.tap_time(5);
+    let figures = TcpFigures { rtt: 1, retransmits: 1, delivery_rate: 1, acknowledged: 1 };
+    drop(connection.recorder.connected(&scene.shard, || None));
+    connection.recorder.closing(&mut scene.shard, scene.now, [(Side::Client, figures)]);
     connection.recorder.close(&mut scene.shard, CloseReason::Client);
     let snapshot = scene.collect();
     for point in &snapshot.points {

@@ -1,5 +1,6 @@
 //! Real Apache Kafka clusters in KRaft mode, each broker a process of its own on 127.0.0.1.
 
+mod log;
 mod properties;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::java::{self, Tool};
 use crate::port::Port;
 use crate::process::Process;
 use crate::wire;
+pub use log::LoggedBatch;
 
 /// A broker is up in 5 s on an idle machine, in half a minute on a busy one.
 const START_LIMIT: Duration = Duration::from_secs(120);

@@ -17,21 +17,22 @@ use crate::kafka::{Cluster, ClusterSpec, Version};
 use crate::probe::Probe;
 use crate::prometheus::Scrape;
 use crate::testbed::Need;
+use crate::wire;
 use load::Load;
 pub use report::Report;
 use report::{Program, Window};
 
-const TOPIC: &str = "load";
-const PARTITIONS: u16 = 4;
+/// As many clients as that, one for each of two processors.
+const PARTITIONS: u16 = 2;
 
-/// The broker's code has been compiled, and its first segments were deleted, when this is over.
-const WARM_UP: Duration = Duration::from_secs(12);
+/// The broker's code has been compiled when this is over.
+const WARM_UP: Duration = Duration::from_secs(24);
 /// Nothing goes on but the probe.
 const IDLE: Duration = Duration::from_secs(20);
-const FULL_SPEED: Duration = Duration::from_secs(5);
-const PACED: Duration = Duration::from_secs(4);
+const FULL_SPEED: Duration = Duration::from_secs(2);
+const PACED: Duration = Duration::from_secs(1);
 /// Pairs of windows.
-const PAIRS: usize = 8;
+const PAIRS: usize = 24;
 
 /// How long the probe may take to find the broker.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,12 +55,11 @@ pub fn impossible() -> Option<String> {
 
 /// Measures. Progress goes to standard error.
 pub fn run(effort: Effort) -> Result<Report> {
-    say("one broker, a producer and a consumer");
+    say("one broker, and clients that write and read");
     let cluster = Cluster::start(&spec())?;
-    cluster.create_topic(TOPIC, PARTITIONS, 1)?;
-    let broker = cluster.brokers().first().context("no broker")?;
-    let load = || Load::start(broker.direct(), TOPIC, PARTITIONS);
-    load()?.at_full_speed(WARM_UP)?;
+    for window in 0..6 {
+        with_load(&cluster, &format!("warm-up-{window}"), |load| load.at_full_speed(WARM_UP / 6))?;
+    }
 
     let mut report = Report::default();
     let pairs = effort.pairs.unwrap_or(PAIRS);
@@ -72,7 +72,8 @@ pub fn run(effort: Effort) -> Result<Report> {
             _ => {}
         }
         // With connections of its own: those that are older than the probe cost nothing.
-        let window = measure(&cluster, &load()?, probe.as_mut(), &mut report)?;
+        let topic = format!("window-{window}");
+        let window = with_load(&cluster, &topic, |load| measure(&cluster, load, probe.as_mut(), &mut report))?;
         say(&format!(
             "{} the probe: {:.0} records/s, p99 {:.2} ms",
             if with_probe { "with" } else { "without" },
@@ -93,13 +94,22 @@ pub fn run(effort: Effort) -> Result<Report> {
     Ok(report)
 }
 
-/// A broker that deletes what was read, or the disk would be full of it.
+/// A broker that never needs the disk while it is measured: a segment is flushed when it is full, and what is deleted
+/// before the kernel has written it never is.
 fn spec() -> ClusterSpec {
     ClusterSpec::new(Version::V4, 1)
-        .property("log.segment.bytes", "67108864")
-        .property("log.retention.bytes", "134217728")
-        .property("log.retention.check.interval.ms", "1000")
-        .property("log.segment.delete.delay.ms", "1000")
+        .property("log.segment.bytes", "2147483647")
+        .property("log.retention.ms", "-1")
+        .property("log.segment.delete.delay.ms", "0")
+}
+
+/// Gives clients a topic of their own, which does not outlive them.
+fn with_load<T>(cluster: &Cluster, topic: &str, work: impl FnOnce(&mut Load) -> Result<T>) -> Result<T> {
+    cluster.create_topic(topic, PARTITIONS, 1)?;
+    let broker = cluster.brokers().first().context("no broker")?.direct();
+    let result = work(&mut Load::start(broker, topic, PARTITIONS)?)?;
+    wire::delete_topic(broker, topic)?;
+    Ok(result)
 }
 
 /// A probe that has found the broker, everything switched on.
@@ -119,7 +129,7 @@ fn watching() -> Result<Probe> {
     Ok(probe)
 }
 
-fn measure(cluster: &Cluster, load: &Load, mut probe: Option<&mut Probe>, report: &mut Report) -> Result<Window> {
+fn measure(cluster: &Cluster, load: &mut Load, mut probe: Option<&mut Probe>, report: &mut Report) -> Result<Window> {
     let process = cluster.brokers().first().and_then(|broker| broker.process()).context("the broker is not up")?;
     let before = probe.as_ref().map(|probe| probe.metrics()).transpose()?;
     let probe_cpu = |probe: &mut Option<&mut Probe>| match probe {
@@ -134,7 +144,8 @@ fn measure(cluster: &Cluster, load: &Load, mut probe: Option<&mut Probe>, report
     let seconds = started.elapsed().as_secs_f64();
     if let (Some(before), Some(probe)) = (before, probe) {
         let after = probe.metrics()?;
-        report.loaded_cpu.push(own.as_secs_f64() / seconds);
+        report.loaded_cpu += own.as_secs_f64();
+        report.loaded_seconds += seconds;
         report.loaded_memory = report.loaded_memory.max(probe.memory()?.resident);
         add(&mut report.programs, &before, &after);
         report.lost += after.sum("kafkascope_self_events_lost_total", &[]).unwrap_or(0.0);

@@ -63,6 +63,12 @@ pub struct Client {
     pub client_id: String,
     pub address: String,
     pub software: Option<String>,
+    pub principals: Vec<String>,
+    pub connections: u64,
+    pub oldest_connection_s: Option<f64>,
+    pub retransmits: BTreeMap<String, u64>,
+    pub apis: BTreeMap<String, ApiUse>,
+    pub removed_in_4_0: BTreeMap<String, u64>,
     pub acks: BTreeMap<String, u64>,
     pub codecs: BTreeMap<String, u64>,
     pub batch_bytes_mean: Option<f64>,
@@ -73,6 +79,15 @@ pub struct Client {
     pub fetch_ms: Option<Latency>,
     pub fetch_wait: BTreeMap<String, u64>,
     pub errors: BTreeMap<String, u64>,
+}
+
+/// An API in `/api/clients`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[expect(missing_docs, reason = "the names are those of the API")]
+pub struct ApiUse {
+    pub requests: u64,
+    pub min_version: Option<i64>,
+    pub max_version: Option<i64>,
 }
 
 /// A latency in `/api/clients`, in milliseconds.

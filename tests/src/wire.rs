@@ -12,9 +12,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub mod api {
     #![expect(missing_docs, reason = "they are Kafka's names")]
     pub const PRODUCE: i16 = 0;
+    pub const FETCH: i16 = 1;
     pub const METADATA: i16 = 3;
     pub const API_VERSIONS: i16 = 18;
     pub const CREATE_TOPICS: i16 = 19;
+    pub const DELETE_TOPICS: i16 = 20;
 }
 
 /// A frame in the making: big-endian fields, one after the other.
@@ -84,14 +86,15 @@ impl Body {
     }
 }
 
-/// A record batch (magic 2) that holds `payload` as its records section. Brokers would refuse it (the checksum is 0);
-/// it is for peers that only look at its head.
+/// A record batch (magic 2) that holds `payload` as its records section.
 #[must_use]
 pub fn batch(codec: i16, records: i32, payload: &[u8]) -> Vec<u8> {
     let length = i32::try_from(49 + payload.len()).unwrap_or(i32::MAX);
-    let head = Body::default().i64(0).i32(length).i32(-1).i8(2).i32(0).i16(codec).i32(records - 1);
     let timestamp = 1_700_000_000_000;
-    head.i64(timestamp).i64(timestamp).i64(-1).i16(-1).i32(-1).i32(records).raw(payload).0
+    let checked = Body::default().i16(codec).i32(records - 1).i64(timestamp).i64(timestamp);
+    let checked = checked.i64(-1).i16(-1).i32(-1).i32(records).raw(payload);
+    let checksum = crc32c::crc32c(checked.bytes()).to_be_bytes();
+    Body::default().i64(0).i32(length).i32(-1).i8(2).raw(&checksum).raw(checked.bytes()).0
 }
 
 /// A Produce request v3 with one topic, one partition and `batches`.
@@ -248,5 +251,18 @@ pub fn create_topic(address: SocketAddr, name: &str, partitions: i32, replicas: 
     match fields.i16()? {
         0 => Ok(()),
         error => bail!("cannot create topic {name}: error {error} {}", fields.string()?),
+    }
+}
+
+/// Deletes a topic by DeleteTopics v1.
+pub fn delete_topic(address: SocketAddr, name: &str) -> Result<()> {
+    let request = Body::request(api::DELETE_TOPICS, 1, 1, Some("harness")).i32(1).string(Some(name)).i32(30_000);
+    let answer = Connection::open(address)?.exchange(&request.frame())?;
+    let mut fields = Fields(&answer);
+    fields.take(4 + 4 + 4)?;
+    fields.string()?;
+    match fields.i16()? {
+        0 => Ok(()),
+        error => bail!("cannot delete topic {name}: error {error}"),
     }
 }

@@ -18,7 +18,7 @@ use crate::{step, workspace};
 
 /// Measure the proxy beside HAProxy and no proxy: CPU, throughput, latency, memory, instructions; or what the probe costs.
 ///
-/// The proxy takes about twenty minutes, with --quick five; the probe three, and needs root. Prints what was measured, and
+/// The proxy takes about twenty minutes, with --quick five; the probe five, and needs root. Prints what was measured, and
 /// PASS or MISS for each goal; a missed goal is a result, not a failure. Keep the machine quiet: what others use of it is
 /// printed, and spoils latencies first.
 #[derive(Debug, clap::Args)]

@@ -39,6 +39,7 @@ fn main() -> anyhow::Result<()> {
         broker: Broker::new("127.0.0.1", 9092, None, None),
         peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
         depth: Some(Depth::Full),
+        opened: Timestamp(0),
     };
     let recorder = Recorder::open(&mut shard, info);
     let connection = Connection::new(Limits::default(), Depth::Full, CaptureBudget::default());

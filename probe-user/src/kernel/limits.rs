@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Processes watched at once. 56 bytes for each on each processor.
     pub processes: u32,
-    /// Threads that read, the least recent forgotten. 304 bytes each.
+    /// Threads that read, the least recent forgotten. 320 bytes each.
     pub threads: u32,
     /// Files that watched processes read and write, the least recent forgotten. 80 bytes each.
     pub files: u32,

@@ -8,7 +8,7 @@ use crate::support::random::Random;
 
 /// Where seeds are wanted; the program ends once they are written.
 const FOLDER: &str = "KAFKASCOPE_SEEDS";
-const CONVERSATIONS: u64 = 300;
+const CONVERSATIONS: u64 = 900;
 
 /// Writes seeds if the environment names a folder for them. `encode` is told what passes and one byte of options.
 pub(crate) fn write_if_asked(encode: impl Fn(&[Turn], u8) -> Vec<u8>) {

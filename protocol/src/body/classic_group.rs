@@ -64,7 +64,8 @@ pub(super) fn join_request<S: Sink>(
         (0, _) => {
             let reason = at.since(JOIN_REASON, || reader.nullable_string(at.flexible)).flatten();
             reader.commit()?;
-            if let Some(reason) = reason {
+            // Kafka's own client sends an empty one the first time.
+            if let Some(reason) = reason.filter(|reason| !reason.is_empty()) {
                 context.sink.observe(Observation::JoinReason(JoinReason { seq: context.seq(), reason }));
             }
             Ok(Then::End)

@@ -1,12 +1,11 @@
-//! The record batches of one partition: their heads are read, their records are skipped, or kept as the sink wishes.
+//! The record batches of one partition: their heads are read, their records are skipped, or opened as the
+//! sink wishes.
 //!
 //! Source of the layouts: `org.apache.kafka.common.record.DefaultRecordBatch` (magic 2) and `LegacyRecord` (0 and 1).
 
-use alloc::boxed::Box;
-
 use crate::{
-    BatchHead, BatchPlan, CaptureBudget, Captured, Codec, Direction, Observation, PartitionBatch, Sink,
-    body::Context,
+    BatchHead, BatchPlan, Codec, Direction, Observation, PartitionBatch, Sink,
+    body::{Context, opened},
     reader::{Halt, Read, Reader},
     topics::Topic,
 };
@@ -40,29 +39,6 @@ pub(crate) struct Records {
     left: u64,
 }
 
-/// Bytes of a batch that are to be kept.
-#[derive(Debug)]
-pub(crate) struct Capture {
-    head: BatchHead,
-    bytes: u32,
-    /// Bytes of the batch behind them.
-    after: u64,
-    _reservation: Reservation,
-}
-
-/// Bytes taken from the budget, given back when dropped.
-#[derive(Debug)]
-struct Reservation {
-    budget: CaptureBudget,
-    bytes: usize,
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.budget.give(self.bytes);
-    }
-}
-
 impl Records {
     /// A partition with batches of `bytes` bytes begins.
     #[inline]
@@ -77,8 +53,8 @@ impl Records {
         reader: &mut Reader<'_, '_>,
         context: &mut Context<'_, S>,
     ) -> Read<()> {
-        if context.scratch.capture.is_some() {
-            reader.with_copy(|copy| keep(place, copy, context))?;
+        if context.scratch.opened.is_some() {
+            reader.with_copy(|copy| opened::go_on(place, copy, context))?;
         }
         while self.left > 0 {
             let Some((head, read)) = head(self.left, place.direction, reader)? else {
@@ -100,9 +76,9 @@ impl Records {
                 Direction::Response => Observation::FetchBatch(facts),
             });
             let records = batch.wrapping_sub(read);
-            match context.sink.at_batch(&head) {
+            match context.sink.at_batch(place.direction, &head) {
                 BatchPlan::Skip => reader.skip(records)?,
-                plan => reader.with_copy(|copy| capture(head, plan, records, place, copy, context))?,
+                plan => reader.with_copy(|copy| opened::open(head, plan, records, place, copy, context))?,
             }
         }
         Ok(())
@@ -175,56 +151,6 @@ fn partial_head(left: u64, direction: Direction, reader: &mut Reader<'_, '_>) ->
     }
     reader.skip(left)?;
     Ok(None)
-}
-
-/// Keeps of the next `records` bytes what the sink wants, if the budget has room.
-#[inline(never)]
-fn capture<S: Sink>(
-    head: BatchHead,
-    plan: BatchPlan,
-    records: u64,
-    place: Place,
-    reader: &mut Reader<'_, '_>,
-    context: &mut Context<'_, S>,
-) -> Read<()> {
-    let (before, bytes) = match plan {
-        BatchPlan::Skip => (records, 0),
-        // What is there of a partial batch is not its end.
-        BatchPlan::Tail(_) if head.partial => (records, 0),
-        BatchPlan::Tail(bytes) => (records.saturating_sub(u64::from(bytes)), records.min(u64::from(bytes))),
-        BatchPlan::Capture(bytes) => (0, records.min(u64::from(bytes))),
-    };
-    let after = records.saturating_sub(before).saturating_sub(bytes);
-    // Not more than the sink asked for, so both fit.
-    let (wanted, size) = (bytes as u32, bytes as usize);
-    if wanted > 0 && context.budget.take(size) {
-        let reservation = Reservation { budget: context.budget.clone(), bytes: size };
-        let capture = Capture { head, bytes: wanted, after, _reservation: reservation };
-        context.scratch.capture = Some(Box::new(capture));
-        reader.skip(before)?;
-        return keep(place, reader, context);
-    }
-    if wanted > 0 {
-        context.sink.observe(Observation::CaptureRefused { bytes: wanted });
-    }
-    reader.skip(records)
-}
-
-/// Hands over what is to be kept once it is there.
-#[inline(never)]
-fn keep<S: Sink>(place: Place, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
-    let Some(capture) = &context.scratch.capture else { return Ok(()) };
-    let bytes = reader.budgeted(capture.bytes as usize);
-    reader.commit()?;
-    context.sink.observe(Observation::Captured(Captured {
-        seq: context.entry.exchange.seq,
-        direction: place.direction,
-        head: capture.head,
-        bytes,
-    }));
-    let after = capture.after;
-    context.scratch.capture = None;
-    reader.skip(after)
 }
 
 /// The byte that tells the format.
@@ -329,7 +255,7 @@ mod tests {
             }
         }
 
-        fn at_batch(&mut self, _head: &BatchHead) -> BatchPlan {
+        fn at_batch(&mut self, _direction: Direction, _head: &BatchHead) -> BatchPlan {
             self.plan.unwrap_or(BatchPlan::Skip)
         }
     }

@@ -117,8 +117,34 @@ pub struct Captured<'a> {
     pub seq: RequestSeq,
     /// Request: a Produce batch; response: a Fetch batch.
     pub direction: Direction,
+    /// The topic.
+    pub topic: TopicRef<'a>,
     /// The batch they belong to.
     pub head: BatchHead,
     /// What was asked for; shorter if the batch is.
     pub bytes: &'a [u8],
+}
+
+/// How large the records of a batch are once they are uncompressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured<'a> {
+    /// The request.
+    pub seq: RequestSeq,
+    /// Request: a Produce batch; response: a Fetch batch.
+    pub direction: Direction,
+    /// The topic.
+    pub topic: TopicRef<'a>,
+    /// The batch.
+    pub head: BatchHead,
+    /// In bytes, without the batch's head.
+    pub uncompressed: Result<u64, Unmeasured>,
+}
+
+/// Why the uncompressed size of a batch is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unmeasured {
+    /// Only decompression would tell, and the records are longer than what the sink would have kept.
+    Untold,
+    /// The framing is not the codec's, or tells of a size that the codec cannot reach.
+    Implausible,
 }

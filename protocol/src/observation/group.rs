@@ -66,7 +66,8 @@ pub struct JoinGroup<'a> {
     pub rebalance_timeout_ms: Option<i32>,
 }
 
-/// Why a member joins, or leaves (KIP-800), in the client's own words: of a JoinGroup request v8+, after its [`JoinGroup`].
+/// Why a member joins (KIP-800), in the client's own words: of a JoinGroup request v8+, after its [`JoinGroup`]. A client that
+/// joins for the first time says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JoinReason<'a> {
     /// The request.

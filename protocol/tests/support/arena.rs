@@ -4,10 +4,10 @@ use kafkascope_protocol::{
     AssignedTopic, Broker, Captured, CommitHead, CommitPartition, CommitResult, CommittedGroup, CommittedOffset,
     Coordinator, CoordinatorAsked, CurrentLeader, DivergingEpoch, EpochEnd, Exchange, FetchAsked, FetchForgotten,
     FetchPartition, GroupDescribed, GroupHeartbeat, GroupHeartbeatResult, GroupMember, Ids, InitProducer, JoinGroup,
-    JoinReason, JoinedGroup, LeaveGroup, LeavingMember, MemberDescribed, Membership, Observation, OffsetAsked,
-    OffsetListed, PartitionBatch, PartitionMetadata, ProduceHead, ProducePartition, ProduceResult, ShareAcknowledged,
-    ShareAcquired, ShareHead, SharePartition, SyncedGroup, TopicCreated, TopicDeleted, TopicIndex, TopicLabel,
-    TopicMetadata, TopicRef, Transaction, TransactionEnd, TransactionGroup,
+    JoinReason, JoinedGroup, LeaveGroup, LeavingMember, Measured, MemberDescribed, Membership, Observation,
+    OffsetAsked, OffsetListed, PartitionBatch, PartitionMetadata, ProduceHead, ProducePartition, ProduceResult,
+    ShareAcknowledged, ShareAcquired, ShareHead, SharePartition, SyncedGroup, TopicCreated, TopicDeleted, TopicIndex,
+    TopicLabel, TopicMetadata, TopicRef, Transaction, TransactionEnd, TransactionGroup,
 };
 
 /// Owns what kept observations borrow.
@@ -93,7 +93,8 @@ impl Arena {
             }),
             O::TopicCreated(it) => O::TopicCreated(TopicCreated { name: self.bytes(it.name), ..it }),
             O::TopicDeleted(it) => O::TopicDeleted(TopicDeleted { name: self.maybe(it.name), ..it }),
-            O::Captured(it) => O::Captured(Captured { bytes: self.bytes(it.bytes), ..it }),
+            O::Captured(it) => O::Captured(Captured { topic: self.topic(it.topic), bytes: self.bytes(it.bytes), ..it }),
+            O::Measured(it) => O::Measured(Measured { topic: self.topic(it.topic), ..it }),
             O::CaptureRefused { bytes } => O::CaptureRefused { bytes },
             O::Exchange(exchange) => O::Exchange(self.exchanges.alloc(*exchange)),
             O::Undecoded(it) => O::Undecoded(it),

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use kafkascope_protocol::{
-    BatchHead, BatchPlan, Exchange, Observation, Outcome, RequestSeq, Sink, Times, Timestamp, TopicIndex, TopicLabel,
-    TopicRef,
+    BatchHead, BatchPlan, Direction, Exchange, Observation, Outcome, RequestSeq, Sink, Times, Timestamp, TopicIndex,
+    TopicLabel, TopicRef,
 };
 
 pub(crate) use super::arena::Arena;
@@ -142,7 +142,7 @@ impl Sink for Log<'_> {
         self.facts.push(self.arena.keep(observation));
     }
 
-    fn at_batch(&mut self, head: &BatchHead) -> BatchPlan {
+    fn at_batch(&mut self, _direction: Direction, head: &BatchHead) -> BatchPlan {
         self.asked.push(*head);
         (self.plan)(head)
     }
@@ -168,7 +168,7 @@ pub(crate) fn seq_of(observation: &Observation<'_>) -> Option<RequestSeq> {
         EpochEnd CoordinatorAsked Coordinator JoinGroup JoinReason JoinedGroup GroupMember SyncGroup SyncedGroup
         AssignedTopic Heartbeat LeaveGroup LeavingMember GroupHeartbeat OwnedPartitions OwnedTopic GroupHeartbeatResult
         GroupDescribed MemberDescribed InitProducer ProducerIdentity TransactionGroup TransactionEnd ShareFetchHead
-        SharePartition ShareAcquired ShareAcknowledgeHead ShareAcknowledged Captured Exchange
+        SharePartition ShareAcquired ShareAcknowledgeHead ShareAcknowledged Captured Measured Exchange
     )
 }
 
@@ -177,6 +177,6 @@ fn topic_of<'a>(observation: &Observation<'a>) -> Option<TopicRef<'a>> {
         observation,
         topic: ProducePartition ProduceBatch ProduceResult FetchAsked FetchForgotten FetchPartition FetchBatch DivergingEpoch
         CurrentLeader CommitPartition CommitResult CommittedOffset OffsetAsked OffsetListed EpochEnd AssignedTopic
-        OwnedTopic SharePartition ShareAcquired ShareAcknowledged
+        OwnedTopic SharePartition ShareAcquired ShareAcknowledged Captured Measured
     )
 }

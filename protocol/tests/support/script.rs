@@ -29,10 +29,11 @@ const WRITE: u8 = 4;
 const CLOSE: u8 = 5;
 
 fn plan(head: &BatchHead) -> BatchPlan {
-    match head.max_timestamp % 4 {
+    match head.max_timestamp % 5 {
         0 => BatchPlan::Tail(head.attributes as u16),
         1 => BatchPlan::Capture(head.producer_epoch as u32),
         2 => BatchPlan::Capture(30),
+        3 => BatchPlan::Measure { capture: head.producer_epoch as u32 },
         _ => BatchPlan::Skip,
     }
 }

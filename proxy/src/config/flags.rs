@@ -23,7 +23,7 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_ROUTE", value_name = "LISTEN=UPSTREAM[,OPTION=..]", value_delimiter = ' ')]
     pub(super) route: Option<Vec<Value>>,
 
-    /// Serve /healthz, /readyz, /metrics, /api/clients, /api/groups and /api/facts here.
+    /// Serve /healthz, /readyz, /metrics, /api/clients, /api/topics, /api/groups and /api/facts here.
     #[arg(long, env = "KAFKASCOPE_ADMIN", value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(super) admin: Option<Value>,
 
@@ -73,6 +73,10 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_CLIENT_KEY", value_name = "KEY", allow_hyphen_values = true)]
     pub(super) client_key: Option<Value>,
 
+    /// Tell clients apart by the principal they have authenticated as, too (user.name): on or off [default: off].
+    #[arg(long, env = "KAFKASCOPE_PRINCIPAL", value_name = "ON_OR_OFF", allow_hyphen_values = true)]
+    pub(super) principal: Option<Value>,
+
     /// Clients that are told apart; later ones are counted together as "other" [default: 2000].
     #[arg(long, env = "KAFKASCOPE_MAX_CLIENTS", value_name = "N", allow_hyphen_values = true)]
     pub(super) max_clients: Option<Value>,
@@ -80,6 +84,10 @@ pub(super) struct Flags {
     /// Topics that are told apart [default: 2000].
     #[arg(long, env = "KAFKASCOPE_MAX_TOPICS", value_name = "N", allow_hyphen_values = true)]
     pub(super) max_topics: Option<Value>,
+
+    /// Principals that are told apart [default: 1000].
+    #[arg(long, env = "KAFKASCOPE_MAX_PRINCIPALS", value_name = "N", allow_hyphen_values = true)]
+    pub(super) max_principals: Option<Value>,
 
     /// Series of all metrics together, about 1 kB each [default: 100000].
     #[arg(long, env = "KAFKASCOPE_MAX_SERIES", value_name = "N", allow_hyphen_values = true)]
@@ -106,6 +114,8 @@ Examples:
   Metrics and one span in ten to a collector:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --otlp-endpoint http://127.0.0.1:4317 \\
                      --trace-sample-ratio 0.1
+  A live view of a proxy that runs (see kafkascope-proxy top --help):
+    kafkascope-proxy top --admin 127.0.0.1:9464
   Forward only, decode nothing:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --observe none
 
@@ -115,7 +125,7 @@ RUST_LOG sets what is logged to standard error, e.g. RUST_LOG=debug.";
 
 kafkascope_service::as_typed!(Flags:
     one admin observe workers max_connections connect_timeout drain_timeout otlp_endpoint otlp_protocol export_interval
-        trace_sample_ratio client_key max_clients max_topics max_series expiry,
+        trace_sample_ratio client_key principal max_clients max_topics max_principals max_series expiry,
     many route peer,
     flag config
 );

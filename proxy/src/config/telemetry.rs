@@ -22,12 +22,14 @@ pub(super) fn check(typed: &Flags, export: Option<&otlp::Settings>) -> Result<Se
     let caps = Caps {
         clients: typed.max_clients.check("max-clients", cap)?.unwrap_or(caps.clients),
         topics: typed.max_topics.check("max-topics", cap)?.unwrap_or(caps.topics),
+        principals: typed.max_principals.check("max-principals", cap)?.unwrap_or(caps.principals),
         series: typed.max_series.check("max-series", cap)?.unwrap_or(caps.series),
         ..caps
     };
     Ok(Settings {
         caps,
         client_key: typed.client_key.check("client-key", key)?.unwrap_or(default.client_key),
+        principal: typed.principal.check("principal", principal)?.unwrap_or(default.principal),
         expiry: typed.expiry.check("expiry", expiry)?.unwrap_or(default.expiry),
         spans,
     })
@@ -53,6 +55,14 @@ fn sampler() -> Result<SampleRatio, ConfigError> {
         value: text.to_owned(),
         problem,
     })
+}
+
+fn principal(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("is not one of on, off".to_owned()),
+    }
 }
 
 fn key(text: &str) -> Result<ClientKey, String> {

@@ -14,6 +14,7 @@ mod link;
 mod pipes;
 mod resources;
 mod socket;
+mod tcp_info;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -28,6 +29,7 @@ use link::Link;
 pub use pipes::PipePool;
 pub use resources::{Counters, READ_BYTES, Resources};
 pub use socket::reset_on_close;
+pub use tcp_info::{TcpInfo, tcp_info};
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,16 +93,17 @@ pub enum Ending {
     },
 }
 
-/// Forwards between `client` and `upstream` until both have ended, or one of them is reset, or a drain completes.
+/// Forwards between `client` and `upstream` until both have ended, or one of them is reset, or a drain completes. Then
+/// both are to be closed.
 pub async fn forward<T: Tap>(
-    client: TcpStream,
-    upstream: TcpStream,
+    client: &TcpStream,
+    upstream: &TcpStream,
     tap: &mut T,
     resources: &Resources,
     drain: &Drain,
 ) -> Ending {
     let ending = {
-        let mut link = Link::new(&client, &upstream, tap, resources);
+        let mut link = Link::new(client, upstream, tap, resources);
         let mut client_failed = pin!(client.ready(Interest::ERROR));
         let mut upstream_failed = pin!(upstream.ready(Interest::ERROR));
         let mut draining = pin!(drain.begun());
@@ -125,8 +128,8 @@ pub async fn forward<T: Tap>(
     if let Ending::Reset(by) = ending {
         // Without it the other side would see an orderly end of a stream that was cut.
         reset_on_close(match by {
-            Peer::Client => &upstream,
-            Peer::Upstream => &client,
+            Peer::Client => upstream,
+            Peer::Upstream => client,
         });
     }
     ending

@@ -77,7 +77,7 @@ fn run(
             tokio::net::TcpStream::from_std(stream).unwrap()
         });
         let ending = {
-            let forwarding = forward(client, upstream, &mut tap, &resources, &drain);
+            let forwarding = forward(&client, &upstream, &mut tap, &resources, &drain);
             let draining = async {
                 if let Ok(begun) = begin_drain.await {
                     drain.begin();

@@ -1,16 +1,26 @@
 //! What the proxy sees on the wire, and of itself.
 
-use super::{COUNT, Descriptor, Kind, LATENCY, Metric, SIZE, Unit};
+use super::{COUNT, Descriptor, Kind, LATENCY, Metric, RATIO, SIZE, Unit};
 use crate::attribute::Attribute as A;
 
 /// 1 ms (the resolution of record timestamps) to an hour.
 const FILL: Kind = Kind::Histogram(super::Bounds { first: -10, last: 12 });
+
+/// 8 ms to 9 h; histograms end at 18 h.
+const AGE: Kind = Kind::Histogram(super::Bounds { first: -7, last: 15 });
+/// 1 kB/s to 16 GB/s.
+const RATE: Kind = Kind::Histogram(super::Bounds { first: 10, last: 34 });
 
 const REQUEST: Unit = Unit::Things("{request}");
 const CONNECTION: Unit = Unit::Things("{connection}");
 const RECORD: Unit = Unit::Things("{record}");
 const COMMIT: Unit = Unit::Things("{commit}");
 const MESSAGE: Unit = Unit::Things("{message}");
+
+const VERSION: Unit = Unit::Things("{version}");
+
+/// One of the two TCP connections that make one through the proxy.
+const LEG: &[A] = &[A::ClientId, A::PeerAddress, A::Cluster, A::ServerAddress, A::ServerPort, A::BrokerId, A::Side];
 
 /// The first rows of the table.
 pub(super) const ROWS: &[Descriptor] = &[
@@ -132,6 +142,14 @@ pub(super) const ROWS: &[Descriptor] = &[
         help: "Batches whose record timestamps span more than an hour: the producer sets them itself.",
     },
     Descriptor {
+        metric: Metric::CompressionRatio,
+        name: "kafkascope.produce.compression.ratio",
+        kind: RATIO,
+        unit: Unit::Ratio,
+        attributes: &[A::ClientId, A::PeerAddress, A::Cluster, A::Topic, A::Codec],
+        help: "Size of a batch's records as sent over their size uncompressed; of lz4 and zstd a sample may stand for all.",
+    },
+    Descriptor {
         metric: Metric::RecordIo,
         name: "kafkascope.record.io",
         kind: Kind::Counter,
@@ -170,6 +188,38 @@ pub(super) const ROWS: &[Descriptor] = &[
             A::Direction,
         ],
         help: "All bytes of connections, from clients (in) and to them (out).",
+    },
+    Descriptor {
+        metric: Metric::ConnectionRtt,
+        name: "kafkascope.connection.rtt",
+        kind: LATENCY,
+        unit: Unit::Seconds,
+        attributes: LEG,
+        help: "TCP round-trip times between proxy and client or broker as the kernel smooths them, of a connection one in ten seconds in which something was acknowledged, and one at its end.",
+    },
+    Descriptor {
+        metric: Metric::ConnectionRetransmits,
+        name: "kafkascope.connection.retransmits",
+        kind: Kind::Counter,
+        unit: Unit::Things("{segment}"),
+        attributes: LEG,
+        help: "TCP segments that the proxy had to send again to client or broker.",
+    },
+    Descriptor {
+        metric: Metric::ConnectionDeliveryRate,
+        name: "kafkascope.connection.delivery_rate",
+        kind: RATE,
+        unit: Unit::BytesPerSecond,
+        attributes: LEG,
+        help: "How fast the network last took what the proxy sent to client or broker (the kernel's tcpi_delivery_rate): at least so much passes. Taken when kafkascope.connection.rtt is.",
+    },
+    Descriptor {
+        metric: Metric::ConnectionDuration,
+        name: "kafkascope.connection.duration",
+        kind: AGE,
+        unit: Unit::Seconds,
+        attributes: &[A::ClientId, A::PeerAddress, A::Cluster, A::ServerAddress, A::ServerPort, A::BrokerId],
+        help: "How old connections became, counted when they end. Short ones: a client that connects for each message.",
     },
     Descriptor {
         metric: Metric::Connections,
@@ -397,6 +447,30 @@ pub(super) const ROWS: &[Descriptor] = &[
         help: "Facts that there was no room for, or that other proxies told and that cannot be true.",
     },
     Descriptor {
+        metric: Metric::ClientApiVersionMin,
+        name: "kafkascope.client.api_version.min",
+        kind: Kind::Gauge,
+        unit: VERSION,
+        attributes: &[A::ClientId, A::PeerAddress, A::ClientSoftware, A::Cluster, A::Api],
+        help: "Lowest version of an API that a client has used in the last minutes (--expiry).",
+    },
+    Descriptor {
+        metric: Metric::ClientApiVersionMax,
+        name: "kafkascope.client.api_version.max",
+        kind: Kind::Gauge,
+        unit: VERSION,
+        attributes: &[A::ClientId, A::PeerAddress, A::ClientSoftware, A::Cluster, A::Api],
+        help: "Highest version of an API that a client has used in the last minutes.",
+    },
+    Descriptor {
+        metric: Metric::ClientRemovedIn40,
+        name: "kafkascope.client.removed_in_4_0",
+        kind: Kind::Counter,
+        unit: REQUEST,
+        attributes: &[A::ClientId, A::PeerAddress, A::Cluster, A::Api],
+        help: "Requests in versions that Kafka 4.0 does not serve any more. As long as this grows for a client, an upgrade of the brokers breaks it.",
+    },
+    Descriptor {
         metric: Metric::SeriesFolded,
         name: "kafkascope.series.folded",
         kind: Kind::Counter,
@@ -427,6 +501,22 @@ pub(super) const ROWS: &[Descriptor] = &[
         unit: Unit::Things("{batch}"),
         attributes: &[],
         help: "Record batches that were not captured because the worker's budget was used up.",
+    },
+    Descriptor {
+        metric: Metric::SelfUnmeasured,
+        name: "kafkascope.self.compression.unmeasured",
+        kind: Kind::Counter,
+        unit: Unit::Things("{batch}"),
+        attributes: &[A::Reason],
+        help: "Compressed batches without a compression ratio: out of budget, too large, or not what they say to be.",
+    },
+    Descriptor {
+        metric: Metric::SelfDecompressed,
+        name: "kafkascope.self.decompressed",
+        kind: Kind::Counter,
+        unit: Unit::Bytes,
+        attributes: &[],
+        help: "Bytes that batches were decompressed to, to measure them: the cost of compression ratios.",
     },
     Descriptor {
         metric: Metric::SelfPartitionsUnjudged,

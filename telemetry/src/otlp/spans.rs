@@ -72,8 +72,11 @@ fn exchange(span: &ExchangeSpan) -> ProtoSpan {
         if !client.address().is_empty() {
             attributes.push(text(Attribute::PeerAddress.name(), client.address()));
         }
+        if let Some(principal) = client.principal() {
+            attributes.push(text(Attribute::UserName.name(), principal));
+        }
         if let Some(software) = client.software() {
-            attributes.push(text("kafkascope.client.software", &software));
+            attributes.push(text(Attribute::ClientSoftware.name(), &software));
         }
     }
     if let Some(legs) = &span.legs {

@@ -23,6 +23,7 @@ fn unit(descriptor: &Descriptor) -> Option<&'static str> {
         Unit::Seconds => Some("seconds"),
         Unit::Millis => Some("milliseconds"),
         Unit::Bytes => Some("bytes"),
+        Unit::BytesPerSecond => Some("bytes_per_second"),
         Unit::Ratio => (descriptor.kind == Kind::Gauge).then_some("ratio"),
         Unit::Things(_) => None,
     }
@@ -57,6 +58,7 @@ mod tests {
             (Metric::BatchRecords, "kafkascope_produce_batch_records"),
             (Metric::RecordIo, "kafkascope_record_io_bytes_total"),
             (Metric::Connections, "kafkascope_connections"),
+            (Metric::ConnectionDeliveryRate, "kafkascope_connection_delivery_rate_bytes_per_second"),
             (Metric::LostSync, "kafkascope_lost_sync_total"),
             (Metric::SelfTapTime, "kafkascope_self_tap_time_seconds_total"),
             (Metric::GcElapsed, "jvm_gc_collections_elapsed_milliseconds_total"),

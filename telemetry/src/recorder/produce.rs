@@ -9,6 +9,7 @@ use kafkascope_protocol::{
 };
 
 use super::Recorder;
+use crate::compression::ONE;
 use crate::labels::Labels;
 use crate::shard::{Shard, Slot};
 use crate::span::{ExchangeSpan, Operation};
@@ -163,6 +164,10 @@ impl LastBatch {
     const CODEC_BITS: i16 = 7;
     const NO_CODEC: i16 = -1;
     pub(super) const NONE: Self = Self { topic: TopicIndex::OVERFLOW, codec: Self::NO_CODEC, slot: Slot::NONE };
+
+    pub(super) const fn slot(&self) -> Slot {
+        self.slot
+    }
 }
 
 impl Recorder {
@@ -192,14 +197,12 @@ impl Recorder {
     #[inline(always)]
     pub(super) fn produce_batch(&mut self, shard: &mut Shard, batch: &PartitionBatch<'_>) {
         let head = &batch.head;
-        let last = &self.last_batch;
-        let slot = if last.topic == batch.topic.index && last.codec == head.attributes & LastBatch::CODEC_BITS {
-            last.slot
-        } else {
-            self.batch_slot(shard, batch.topic, head.attributes)
-        };
+        let slot = self.slot_of_batch(shard, batch.topic, head.attributes);
         let row = shard.batches.row(slot);
         row.size.record(head.bytes);
+        if head.magic >= 2 && head.codec() == Codec::None {
+            row.ratio.record(ONE);
+        }
         if let Some(records) = head.records {
             row.records.record(u64::from(records));
             if self.held.open
@@ -215,6 +218,16 @@ impl Recorder {
                 _ => row.fill_excluded += 1,
             }
         }
+    }
+
+    /// Where a batch of a topic and codec is counted.
+    #[inline(always)]
+    pub(super) fn slot_of_batch(&mut self, shard: &mut Shard, topic: TopicRef<'_>, attributes: i16) -> Slot {
+        let last = &self.last_batch;
+        if last.topic == topic.index && last.codec == attributes & LastBatch::CODEC_BITS {
+            return last.slot;
+        }
+        self.batch_slot(shard, topic, attributes)
     }
 
     #[inline(never)]

@@ -29,6 +29,7 @@ impl Recorder {
         match observation {
             Observation::Client(id) => self.becomes(shard, *id),
             Observation::Software { name, version } => self.software(name, version),
+            Observation::Principal { name, .. } => self.principal(shard, name),
             Observation::TopicMetadata(topic) => {
                 if let (Some(id), Some(name)) = (topic.id, topic.name) {
                     self.learn_topic(shard, id, name);
@@ -135,7 +136,11 @@ impl Recorder {
     /// The client is called `id` from now on.
     #[cold]
     pub(super) fn becomes(&mut self, shard: &mut Shard, id: Option<&[u8]>) {
-        let client = shard.dictionary.client(id, self.peer);
+        let client = shard.dictionary.client(id, self.peer, self.principal.as_ref());
+        self.is(shard, client);
+    }
+
+    fn is(&mut self, shard: &mut Shard, client: Arc<Client>) {
         if let Some(software) = &self.software {
             client.runs(software);
         }
@@ -143,8 +148,15 @@ impl Recorder {
             self.request_is_undecoded(shard);
             self.stop_watching(shard);
             let last = self.in_flight.back().map(|request| request.seq);
-            if let Some((last, client)) = last.zip(self.client.take()) {
-                self.former.push_back(Former { last, client });
+            if let Some(former) = self.client.take() {
+                former.closed(self.opened);
+                if let Some(last) = last {
+                    self.former.push_back(Former { last, client: former });
+                }
+            }
+            client.opened(self.opened);
+            if let Some(tcp) = &self.tcp {
+                tcp.is_of(&client);
             }
             self.forget();
         }
@@ -168,6 +180,20 @@ impl Recorder {
         self.exchange_of_client(shard, exchange);
         self.client = current;
         self.forget();
+    }
+
+    /// The client has authenticated as `name`. Where that tells clients apart, it is another one from now on.
+    #[cold]
+    fn principal(&mut self, shard: &mut Shard, name: &[u8]) {
+        if !shard.dictionary.settings().principal {
+            return;
+        }
+        let principal = shard.dictionary.principal(name);
+        let client = self.client.as_ref().map(|client| shard.dictionary.client_as(client, self.peer, &principal));
+        self.principal = Some(principal);
+        if let Some(client) = client {
+            self.is(shard, client);
+        }
     }
 
     #[cold]

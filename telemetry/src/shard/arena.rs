@@ -19,6 +19,9 @@ pub(crate) trait Row: Default {
     /// Hands over what changed since the last call, with the index of its series in [`PLACES`](Self::PLACES).
     fn take(&mut self, changed: &mut impl FnMut(usize, Change));
 
+    /// It is that of these labels from now on.
+    fn begin(&mut self, _labels: &Labels) {}
+
     /// Whether something is going on that must find the row again.
     fn is_pinned(&self) -> bool {
         false
@@ -89,16 +92,21 @@ impl<R: Row> Arena<R> {
 
     fn insert(&mut self, labels: Labels, now: Timestamp) -> Slot {
         let key = labels.key();
+        let mut row = R::default();
+        row.begin(&labels);
         let owner = Some(Owner { labels, series: vec![None; R::PLACES.len()].into(), changed: now });
         let slot = match self.free.pop() {
             Some(index) => {
                 if let Some(place) = self.owners.get_mut(index as usize) {
                     *place = owner;
                 }
+                if let Some(place) = self.rows.get_mut(index as usize) {
+                    *place = row;
+                }
                 Slot(index)
             }
             None => {
-                self.rows.push(R::default());
+                self.rows.push(row);
                 self.owners.push(owner);
                 Slot(self.rows.len() as u32 - 1)
             }
@@ -111,6 +119,15 @@ impl<R: Row> Arena<R> {
     #[inline]
     pub(crate) fn row(&mut self, slot: Slot) -> &mut R {
         self.rows.get_mut(slot.0 as usize).unwrap_or(&mut self.nowhere)
+    }
+
+    /// The series at index `at` of the row's [`PLACES`](Row::PLACES), for who records into it elsewhere.
+    pub(crate) fn series(&mut self, slot: Slot, at: usize) -> Option<Arc<Series>> {
+        let owner = self.owners.get_mut(slot.0 as usize)?.as_mut()?;
+        let &(metric, own) = R::PLACES.get(at)?;
+        let dictionary = &self.dictionary;
+        let new = || dictionary.series(metric, owner.labels.attributes(metric, own, dictionary));
+        Some(owner.series.get_mut(at)?.get_or_insert_with(new).clone())
     }
 
     /// Gives memory back when most of it has become free.

@@ -3,7 +3,9 @@
 use super::arena::Row;
 use super::{Change, Place};
 use crate::attribute::Attribute;
-use crate::histogram::{Cell, Counts, Histogram, Nanos, RepeatingCell};
+use crate::compression::Taken;
+use crate::histogram::{Cell, Counts, Histogram, Millionths, Nanos, RepeatingCell};
+use crate::labels::Labels;
 use crate::metric::Metric;
 
 /// What was counted since the last call, handed over if it is anything.
@@ -34,6 +36,8 @@ pub(crate) struct RequestRow {
     pub(crate) responses: u64,
     /// Upload, proxy, queued, broker, download.
     pub(crate) segments: [Cell; 5],
+    /// Whether Kafka 4.0 does not serve this version any more.
+    removed: bool,
 }
 
 impl Row for RequestRow {
@@ -45,9 +49,18 @@ impl Row for RequestRow {
         segment("queued"),
         segment("broker"),
         segment("download"),
+        place(Metric::ClientRemovedIn40),
     ];
 
+    fn begin(&mut self, labels: &Labels) {
+        let version = labels.api.zip(labels.version);
+        self.removed = version.is_some_and(|(api, version)| api.key.is_removed_in_4_0(version));
+    }
+
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        if self.removed && self.requests > 0 {
+            changed(7, Change::Count(self.requests));
+        }
         take_count(&mut self.requests, 0, changed);
         take_count(&mut self.responses, 1, changed);
         for (at, cell) in self.segments.iter_mut().enumerate() {
@@ -115,6 +128,14 @@ pub(crate) struct BatchRow {
     pub(crate) records: RepeatingCell<Counts>,
     pub(crate) fill: RepeatingCell<Nanos>,
     pub(crate) fill_excluded: u64,
+    pub(crate) ratio: RepeatingCell<Millionths>,
+    /// What was kept of it to be measured.
+    pub(crate) taken: Taken,
+}
+
+impl BatchRow {
+    /// Index of [`Metric::CompressionRatio`] in its places.
+    pub(crate) const RATIO: usize = 4;
 }
 
 impl Row for BatchRow {
@@ -123,6 +144,7 @@ impl Row for BatchRow {
         place(Metric::BatchRecords),
         place(Metric::BatchFill),
         place(Metric::BatchFillExcluded),
+        place(Metric::CompressionRatio),
     ];
 
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
@@ -130,6 +152,7 @@ impl Row for BatchRow {
         take_values(self.records.take(), 1, changed);
         take_values(self.fill.take(), 2, changed);
         take_count(&mut self.fill_excluded, 3, changed);
+        take_values(self.ratio.take(), Self::RATIO, changed);
     }
 }
 
@@ -177,6 +200,39 @@ impl Row for ConnectionIoRow {
     }
 }
 
+/// By client, broker and side: what TCP says.
+#[derive(Debug, Default)]
+pub(crate) struct LegRow {
+    pub(crate) rtt: Cell,
+    pub(crate) retransmits: u64,
+    pub(crate) delivery_rate: RepeatingCell<Counts>,
+}
+
+impl Row for LegRow {
+    const PLACES: &'static [Place] =
+        &[place(Metric::ConnectionRtt), place(Metric::ConnectionRetransmits), place(Metric::ConnectionDeliveryRate)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_values(self.rtt.take(), 0, changed);
+        take_count(&mut self.retransmits, 1, changed);
+        take_values(self.delivery_rate.take(), 2, changed);
+    }
+}
+
+/// By client and broker: connections that have ended.
+#[derive(Debug, Default)]
+pub(crate) struct EndedRow {
+    pub(crate) duration: Cell,
+}
+
+impl Row for EndedRow {
+    const PLACES: &'static [Place] = &[place(Metric::ConnectionDuration)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_values(self.duration.take(), 0, changed);
+    }
+}
+
 /// By broker.
 #[derive(Debug, Default)]
 pub(crate) struct RouteRow {
@@ -211,6 +267,7 @@ pub(crate) struct EventRow {
     pub(crate) lost_sync: u64,
     pub(crate) unsolicited: u64,
     pub(crate) unjudged: u64,
+    pub(crate) unmeasured: u64,
 }
 
 impl Row for EventRow {
@@ -221,6 +278,7 @@ impl Row for EventRow {
         place(Metric::LostSync),
         place(Metric::UnsolicitedResponses),
         place(Metric::SelfPartitionsUnjudged),
+        place(Metric::SelfUnmeasured),
     ];
 
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
@@ -230,6 +288,7 @@ impl Row for EventRow {
         take_count(&mut self.lost_sync, 3, changed);
         take_count(&mut self.unsolicited, 4, changed);
         take_count(&mut self.unjudged, 5, changed);
+        take_count(&mut self.unmeasured, 6, changed);
     }
 }
 

@@ -62,7 +62,8 @@ impl Scene {
     }
 
     pub fn connect_from(&mut self, peer: [u8; 4]) -> Connection {
-        let info = ConnectionInfo { broker: self.broker.clone(), peer: peer.into(), depth: Some(Depth::Full) };
+        let (broker, depth, opened) = (self.broker.clone(), Some(Depth::Full), self.now);
+        let info = ConnectionInfo { broker, peer: peer.into(), depth, opened };
         Connection { recorder: Recorder::open(&mut self.shard, info), next: 0, requests: Vec::new() }
     }
 

@@ -10,11 +10,11 @@ use kafkascope_tests::overhead::{self, Effort};
 /// Measures what the probe costs a broker that works at full speed, and an idle one.
 ///
 /// Starts a real broker, loads it with a producer and a consumer, and compares windows with the probe and without. Needs
-/// root; takes about three minutes. Keep the machine quiet. A missed goal is a result, not a failure.
+/// root; takes about five minutes. Keep the machine quiet. A missed goal is a result, not a failure.
 #[derive(Debug, Parser)]
 #[command(name = "kafkascope-overhead", version)]
 struct Options {
-    /// Pairs of windows, one of them with the probe [default: 8]
+    /// Pairs of windows, one of them with the probe [default: 24]
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
 }

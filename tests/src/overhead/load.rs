@@ -1,28 +1,29 @@
-//! A producer and a consumer that keep a broker busy: as fast as it goes, or at a pace at which nothing queues.
+//! Work for a broker, the same in each window: whole requests made beforehand, sent as fast as they are answered, or at a
+//! pace at which nothing queues.
+//!
+//! Client libraries put together requests of other sizes each time, which moves a broker's speed by more than what is
+//! measured here.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 
-/// Bytes of a record, and of a batch: what Java's producer makes by default.
-const RECORD: usize = 1024;
-const BATCH: &str = "16384";
+use crate::eventually::eventually;
+use crate::wire::{self, Body, Connection, Fields, api};
 
-/// So many records a second are no work for a broker.
+/// Bytes of a record, and records of a batch: together what Java's producer sends by default.
+const RECORD: usize = 1000;
+const RECORDS: u16 = 16;
+
+/// Batches that are sent one after the other before their answers are read, and then fetched at once: 1 MiB.
+const BATCHES: u16 = 64;
+
+/// So many requests a second are no work for a broker.
 const PACE: u32 = 500;
 
-/// The first records wait for connections and metadata.
-const CONNECTING: Duration = Duration::from_millis(500);
-
-/// How long the last records may take.
+/// How long a broker may take for a new topic.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the broker did in a window.
@@ -34,143 +35,155 @@ pub(super) struct Throughput {
     pub(super) total: f64,
 }
 
-/// Both clients. The consumer reads all the time.
+/// Clients, each of them with a connection and a partition of its own, that write and read what they have written.
 pub(super) struct Load {
-    producer: BaseProducer<Deliveries>,
+    lanes: Vec<Lane>,
+}
+
+struct Lane {
+    connection: Connection,
     topic: String,
-    consumed: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    consumer: Option<JoinHandle<()>>,
-}
-
-/// Counts what is acknowledged, and how long that took.
-#[derive(Default)]
-struct Deliveries {
-    delivered: AtomicU64,
-    failed: AtomicU64,
-    /// Nanoseconds, of records whose time was asked for.
-    times: Mutex<Vec<u64>>,
-}
-
-impl ClientContext for Deliveries {}
-
-impl ProducerContext for Deliveries {
-    /// When it was sent, if its time is asked for.
-    type DeliveryOpaque = Box<Option<Instant>>;
-
-    fn delivery(&self, delivery: &DeliveryResult<'_>, sent: Self::DeliveryOpaque) {
-        match delivery {
-            Ok(_) => _ = self.delivered.fetch_add(1, Ordering::Relaxed),
-            Err(_) => _ = self.failed.fetch_add(1, Ordering::Relaxed),
-        }
-        if let Some(sent) = *sent {
-            let nanos = u64::try_from(sent.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.times.lock().unwrap_or_else(PoisonError::into_inner).push(nanos);
-        }
-    }
+    partition: i32,
+    /// A Produce request.
+    produce: Vec<u8>,
+    /// Of its batch.
+    batch_bytes: usize,
 }
 
 impl Load {
-    /// Connects both to a topic that is there.
+    /// Connects a client for each of the topic's partitions.
     pub(super) fn start(broker: SocketAddr, topic: &str, partitions: u16) -> Result<Self> {
-        let mut producer = ClientConfig::new();
-        producer.set("bootstrap.servers", broker.to_string()).set("batch.size", BATCH).set("linger.ms", "0");
-        producer.set("queue.buffering.max.messages", "10000");
-        let mut consumer = ClientConfig::new();
-        consumer.set("bootstrap.servers", broker.to_string()).set("group.id", "overhead");
-        consumer.set("enable.auto.commit", "false").set("fetch.wait.max.ms", "100");
-        let consumer: BaseConsumer = consumer.create().context("no consumer")?;
-        let mut from = TopicPartitionList::new();
-        for partition in 0..i32::from(partitions) {
-            from.add_partition_offset(topic, partition, Offset::End)?;
-        }
-        consumer.assign(&from)?;
-        let (consumed, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (count, ended) = (Arc::clone(&consumed), Arc::clone(&stop));
-        let consumer = thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100))
-                    && message.payload_len() == RECORD
-                {
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-        });
-        let producer = producer.create_with_context(Deliveries::default()).context("no producer")?;
-        Ok(Self { producer, topic: topic.to_owned(), consumed, stop, consumer: Some(consumer) })
+        let lanes = (0..partitions).map(|partition| Lane::open(broker, topic, partition.into()));
+        Ok(Self { lanes: lanes.collect::<Result<_>>()? })
     }
 
-    /// Sends as fast as the broker takes it.
-    pub(super) fn at_full_speed(&self, time: Duration) -> Result<Throughput> {
-        let value = [b'x'; RECORD];
+    /// Sends as fast as the broker answers.
+    pub(super) fn at_full_speed(&mut self, time: Duration) -> Result<Throughput> {
         let started = Instant::now();
-        let before = self.count();
-        let mut unsent = 0_u32;
-        while started.elapsed() < time {
-            self.send(&value, None)?;
-            unsent += 1;
-            if unsent.is_multiple_of(256) {
-                self.producer.poll(Duration::ZERO);
-            }
-        }
-        let (seconds, total) = (started.elapsed().as_secs_f64(), self.count() - before);
-        self.settle()?;
-        Ok(Throughput { records: total as f64 / seconds, total: total as f64 })
+        let rounds = thread::scope(|scope| {
+            let rounds = |lane: &mut Lane| {
+                let mut rounds = 0_u32;
+                while started.elapsed() < time {
+                    lane.round()?;
+                    rounds += 1;
+                }
+                anyhow::Ok(rounds)
+            };
+            let lanes: Vec<_> = self.lanes.iter_mut().map(|lane| scope.spawn(move || rounds(lane))).collect();
+            let rounds = lanes.into_iter().map(|lane| lane.join().ok().context("a client panicked")?);
+            rounds.sum::<Result<u32>>()
+        })?;
+        let seconds = started.elapsed().as_secs_f64();
+        let total = f64::from(rounds) * 2.0 * f64::from(BATCHES) * f64::from(RECORDS);
+        Ok(Throughput { records: total / seconds, total })
     }
 
-    /// Sends at times that are set beforehand, so that a slow answer does not delay the question. The times until records
-    /// were acknowledged, sorted.
-    pub(super) fn at_a_pace(&self, time: Duration) -> Result<Vec<u64>> {
-        let value = [b'x'; RECORD];
+    /// Sends at times that are set beforehand, so that a slow answer does not delay the question. The times until requests
+    /// were answered, in nanoseconds, sorted.
+    pub(super) fn at_a_pace(&mut self, time: Duration) -> Result<Vec<u64>> {
+        let lane = self.lanes.first_mut().context("no client")?;
         let step = Duration::from_secs(1) / PACE;
         let started = Instant::now();
-        self.producer.context().times.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let mut due = started;
+        let mut times = Vec::new();
         while due.duration_since(started) < time {
-            while let Some(rest) = due.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
-                self.producer.poll(rest.min(Duration::from_millis(1)));
-            }
-            let is_settled = due.duration_since(started) >= CONNECTING;
-            self.send(&value, is_settled.then_some(due))?;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            lane.connection.send(&lane.produce)?;
+            lane.produced()?;
+            times.push(u64::try_from(due.elapsed().as_nanos())?);
             due += step;
         }
-        self.settle()?;
-        let mut times =
-            std::mem::take(&mut *self.producer.context().times.lock().unwrap_or_else(PoisonError::into_inner));
         times.sort_unstable();
         Ok(times)
     }
+}
 
-    fn send(&self, value: &[u8], due: Option<Instant>) -> Result<()> {
-        let mut record = BaseRecord::<(), _, _>::with_opaque_to(&self.topic, Box::new(due)).payload(value);
-        while let Err((error, again)) = self.producer.send(record) {
-            let full = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
-            ensure!(error == full, "a record cannot be sent: {error}");
-            self.producer.poll(Duration::from_millis(10));
-            record = again;
+impl Lane {
+    fn open(broker: SocketAddr, topic: &str, partition: i32) -> Result<Self> {
+        let batch = wire::batch(0, RECORDS.into(), &records());
+        let produce = Body::request(api::PRODUCE, 3, 1, Some("load")).string(None).i16(1).i32(30_000);
+        let produce = produce.i32(1).string(Some(topic)).i32(1).i32(partition);
+        let produce = produce.i32(i32::try_from(batch.len())?).raw(&batch).frame();
+        let connection = Connection::open(broker)?;
+        let mut lane = Self { connection, topic: topic.to_owned(), partition, produce, batch_bytes: batch.len() };
+        // A broker tells of a topic before it leads its partitions.
+        eventually("the broker to lead a partition", PATIENCE, || {
+            lane.connection.send(&lane.produce)?;
+            Ok(lane.produced().ok())
+        })?;
+        Ok(lane)
+    }
+
+    /// Writes, and reads what was written.
+    fn round(&mut self) -> Result<()> {
+        for _ in 0..BATCHES {
+            self.connection.send(&self.produce)?;
+        }
+        let first = self.produced()?;
+        for _ in 1..BATCHES {
+            self.produced()?;
+        }
+        let mut fetched = 0;
+        while fetched < usize::from(BATCHES) {
+            let bytes = self.fetch(first + i64::try_from(fetched)? * i64::from(RECORDS))?;
+            ensure!(bytes >= self.batch_bytes, "a fetch returned {bytes} bytes");
+            fetched += bytes / self.batch_bytes;
         }
         Ok(())
     }
 
-    /// Waits until all that was sent is acknowledged.
-    fn settle(&self) -> Result<()> {
-        self.producer.flush(PATIENCE).context("the broker does not answer")?;
-        let failed = self.producer.context().failed.load(Ordering::Relaxed);
-        ensure!(failed == 0, "{failed} records were refused");
-        Ok(())
+    /// Receives the answer to a Produce request: the offset of the first record.
+    fn produced(&mut self) -> Result<i64> {
+        let answer = self.connection.receive()?.context("the broker has closed a connection")?;
+        let mut fields = Fields(&answer);
+        fields.take(4 + 4)?;
+        fields.string()?;
+        fields.take(4 + 4)?;
+        let error = fields.i16()?;
+        ensure!(error == 0, "Produce was answered with error {error}");
+        Ok(i64::from_be_bytes(fields.take(8)?.try_into()?))
     }
 
-    fn count(&self) -> u64 {
-        self.producer.context().delivered.load(Ordering::Relaxed) + self.consumed.load(Ordering::Relaxed)
+    /// Fetches all that there is from this offset on. How many bytes of records came.
+    fn fetch(&mut self, offset: i64) -> Result<usize> {
+        let request = Body::request(api::FETCH, 4, 1, Some("load")).i32(-1).i32(500).i32(1).i32(i32::MAX).i8(0);
+        let request = request.i32(1).string(Some(&self.topic)).i32(1).i32(self.partition).i64(offset).i32(i32::MAX);
+        let answer = self.connection.exchange(&request.frame())?;
+        let mut fields = Fields(&answer);
+        fields.take(4 + 4 + 4)?;
+        fields.string()?;
+        fields.take(4 + 4)?;
+        let error = fields.i16()?;
+        ensure!(error == 0, "Fetch was answered with error {error}");
+        fields.take(8 + 8)?;
+        for _ in 0..fields.i32()?.max(0) {
+            fields.take(8 + 8)?;
+        }
+        Ok(usize::try_from(fields.i32()?)?)
     }
 }
 
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(consumer) = self.consumer.take() {
-            // It has nothing to tell.
-            _ = consumer.join();
-        }
+/// Records of a batch: length, attributes, timestamp and offset deltas, no key, value, no headers.
+fn records() -> Vec<u8> {
+    let mut records = Vec::new();
+    for delta in 0..RECORDS {
+        let mut record = vec![0, 0];
+        varint(&mut record, i64::from(delta));
+        varint(&mut record, -1);
+        varint(&mut record, RECORD as i64);
+        record.extend_from_slice(&[b'x'; RECORD]);
+        record.push(0);
+        varint(&mut records, record.len() as i64);
+        records.append(&mut record);
     }
+    records
+}
+
+fn varint(bytes: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        bytes.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
 }

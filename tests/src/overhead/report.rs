@@ -20,8 +20,10 @@ pub struct Report {
     pub(super) without: Vec<Window>,
     pub(super) with: Vec<Window>,
     pub(super) programs: BTreeMap<String, Program>,
-    /// Shares of one core.
-    pub(super) loaded_cpu: Vec<f64>,
+    /// The agent's own, in seconds of a core, while the broker was at full speed for so many seconds.
+    pub(super) loaded_cpu: f64,
+    pub(super) loaded_seconds: f64,
+    /// Share of one core.
     pub(super) idle_cpu: f64,
     /// Bytes.
     pub(super) loaded_memory: u64,
@@ -92,7 +94,7 @@ impl Report {
                 goal: (program.runs >= HOT || goal > 1000.0).then(|| (format!("<= {goal:.0} ns"), mean <= goal)),
             });
         }
-        let loaded = median(self.loaded_cpu.clone());
+        let loaded = self.loaded_cpu / self.loaded_seconds;
         rows.push(Row::told("Agent, broker at full speed: CPU", format!("{:.2} % of a core", loaded * 100.0)));
         rows.push(Row {
             what: "Agent, broker idle: CPU".to_owned(),
@@ -119,9 +121,13 @@ impl Report {
     fn ratio(&self, figure: impl Fn(&Window) -> f64) -> Ratio {
         let of = |windows: &[Window]| windows.iter().map(&figure).collect::<Vec<_>>();
         let (without, with) = (of(&self.without), of(&self.with));
-        let ratios: Vec<_> = with.iter().zip(&without).map(|(with, without)| with / without).collect();
-        let lowest = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-        let highest = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mut ratios: Vec<_> = with.iter().zip(&without).map(|(with, without)| with / without).collect();
+        ratios.sort_by(f64::total_cmp);
+        // Whatever they are distributed like, so many of the lowest and the highest are beyond the true median at most, 95
+        // times in 100: half their number less what two standard deviations of fair coins make.
+        let beyond = (ratios.len() as f64 / 2.0 - (ratios.len() as f64).sqrt()).max(0.0) as usize;
+        let at = |index| ratios.get(index).copied().unwrap_or(f64::NAN);
+        let (lowest, highest) = (at(beyond), at(ratios.len().wrapping_sub(beyond + 1)));
         Ratio { ratio: median(ratios), lowest, highest, without: median(without), with: median(with) }
     }
 }
@@ -144,6 +150,7 @@ impl Row {
 struct Ratio {
     /// The median of the pairs'.
     ratio: f64,
+    /// Between which the true one is, 95 times in 100.
     lowest: f64,
     highest: f64,
     without: f64,

@@ -3,6 +3,7 @@
 use super::{busy::SATURATED, java, librdkafka::Totals, row::Row};
 use crate::{
     jmx::{Reading, Window},
+    kafka::LoggedBatch,
     receiver::Receiver,
 };
 
@@ -21,6 +22,8 @@ pub(crate) struct Evidence {
     pub java: Vec<java::Client>,
     /// What the librdkafka producers say, by client id.
     pub native_producers: Vec<(&'static str, Totals)>,
+    /// The batches in the log of each topic that a librdkafka producer wrote to.
+    pub logged: Vec<(&'static str, Vec<LoggedBatch>)>,
     /// What the librdkafka consumer says.
     pub native_reader: Totals,
     /// What was compared while the group worked.

@@ -98,7 +98,6 @@ pub(crate) const UNBUILT: &[Unbuilt] = &[
         reason: "replication does not pass the proxy in this set-up: brokers talk to each other directly",
     },
     all(8, "the estimate of what waits in the purgatory is not built"),
-    all(17, "no uncompressed sizes yet: batches are not opened"),
     all(22, "known to the client only; client telemetry (KIP-714) is not answered yet"),
     all(29, ZOOKEEPER),
     all(30, ZOOKEEPER),

@@ -12,7 +12,7 @@ use crate::kafka::Version;
 pub(crate) enum Break {
     /// Every client gets a twin with the same client id that talks to the brokers directly, and does half of its work.
     Bypass,
-    /// Another application uses the producers' client ids, through the proxy, and batches differently.
+    /// Another application uses the producers' client ids, through the proxy, and batches and compresses differently.
     Stranger,
     /// A slow network between the clients and the proxy.
     SlowClients,
@@ -30,7 +30,7 @@ impl Break {
         match item {
             7 => Some(Self::SlowBrokers),
             20 => Some(Self::SlowClients),
-            23 => Some(Self::Stranger),
+            17 | 23 => Some(Self::Stranger),
             24 | 25 | 39 => Some(Self::UnseenRecords),
             40 | 44 => Some(Self::UnseenConsumer),
             9 | 10 | 18 | 19 | 21 | 26 | 27 | 28 => Some(Self::Bypass),
@@ -42,7 +42,7 @@ impl Break {
     pub(crate) const fn description(self) -> &'static str {
         match self {
             Self::Bypass => "half of every client's work goes past the proxy",
-            Self::Stranger => "another application uses the producers' client ids and batches differently",
+            Self::Stranger => "another application uses the producers' client ids, batches and compresses differently",
             Self::SlowClients => "what the proxy sends to its clients takes 50 ms to arrive",
             Self::UnseenRecords => "what makes a group fall behind is produced past the proxy",
             Self::UnseenConsumer => "a group's consumer goes past the proxy",
@@ -72,6 +72,9 @@ pub(crate) const PARTITIONS: u16 = 6;
 pub(crate) const JAVA_PRODUCERS: [&str; 3] = ["orders-java", "events-java", "audit-java"];
 /// The Java producer with acks=0.
 pub(crate) const CARELESS: &str = "readings-java";
+/// Codecs of `events-java` and of [`CARELESS`], whose topics librdkafka writes to with others.
+const EVENTS_CODEC: &str = "lz4";
+const CARELESS_CODEC: &str = "snappy";
 /// Java consumers, in the order of their rows.
 pub(crate) const JAVA_CONSUMERS: [&str; 3] = ["orders-reader", "events-reader", "audit-reader"];
 
@@ -89,6 +92,8 @@ pub(crate) struct NativeProducer {
     pub id: &'static str,
     /// Where it writes.
     pub topic: &'static str,
+    /// Codec of the Java producer that writes there too: all other batches are its own.
+    pub codec_beside: &'static str,
     /// Its configuration besides id and bootstrap servers.
     pub configuration: &'static [(&'static str, &'static str)],
     /// Its pace.
@@ -102,6 +107,7 @@ pub(crate) const NATIVE_PRODUCERS: [NativeProducer; 2] = [
     NativeProducer {
         id: "events-native",
         topic: EVENTS,
+        codec_beside: EVENTS_CODEC,
         configuration: &[("acks", "all"), ("compression.type", "gzip"), ("linger.ms", "100")],
         records_per_second: 200.0,
         record_bytes: 300,
@@ -109,7 +115,8 @@ pub(crate) const NATIVE_PRODUCERS: [NativeProducer; 2] = [
     NativeProducer {
         id: "readings-native",
         topic: READINGS,
-        configuration: &[("acks", "1"), ("compression.type", "none"), ("linger.ms", "50")],
+        codec_beside: CARELESS_CODEC,
+        configuration: &[("acks", "1"), ("compression.type", "zstd"), ("linger.ms", "50")],
         records_per_second: 150.0,
         record_bytes: 100,
     },
@@ -162,23 +169,30 @@ pub(crate) fn java(version: Version, bootstrap: &Bootstrap, breaking: Option<Bre
             "events-java",
             EVENTS,
             PACED_PHASE,
-            json!({"acks": "1", "compression.type": "lz4", "linger.ms": 20, "enable.idempotence": false}),
+            json!({"acks": "1", "compression.type": EVENTS_CODEC, "linger.ms": 20, "enable.idempotence": false}),
         ),
         merged(
             &producer("audit-java", AUDIT, PACED_PHASE, audit),
             &json!({"records_per_second": 50, "transaction_ms": 500}),
         ),
-        producer(CARELESS, READINGS, CARELESS_PHASE, json!({"acks": "0", "linger.ms": 5, "enable.idempotence": false})),
+        producer(
+            CARELESS,
+            READINGS,
+            CARELESS_PHASE,
+            json!({"acks": "0", "compression.type": CARELESS_CODEC, "linger.ms": 20, "enable.idempotence": false}),
+        ),
         consumer("orders-reader", ORDERS, json!({"group.protocol": "classic"})),
         consumer("events-reader", EVENTS, json!({"group.protocol": group_protocol})),
         consumer("audit-reader", AUDIT, json!({"isolation.level": "read_committed"})),
     ];
     if breaking == Some(Break::Stranger) {
-        let ids = JAVA_PRODUCERS.into_iter().chain(NATIVE_PRODUCERS.map(|producer| producer.id));
+        let ids = JAVA_PRODUCERS.into_iter().chain([CARELESS]).chain(NATIVE_PRODUCERS.map(|producer| producer.id));
         // The brokers accept the borrowed id, the ledger of the run does not know it.
         clients.extend(ids.map(|id| {
-            let stranger = producer(id, EVENTS, STRANGER_PHASE, json!({"acks": "1", "linger.ms": 0, "batch.size": 1}));
-            merged(&stranger, &json!({"ledger": false}))
+            let apart = json!({"acks": "1", "compression.type": "gzip", "linger.ms": 0, "batch.size": 1});
+            // Not where a log is an oracle.
+            let stranger = producer(id, AUDIT, STRANGER_PHASE, apart);
+            merged(&stranger, &json!({"ledger": false, "record_bytes": 2_000}))
         }));
     }
     json!({ "clients": clients })

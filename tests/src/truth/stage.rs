@@ -12,8 +12,8 @@ use super::{
     librdkafka::{self, Reader},
     relay,
     scenario::{
-        self, Bootstrap, Break, CARELESS_PHASE, GROUP_TOPIC, NATIVE_CONSUMER, NATIVE_PRODUCERS, PACED_PHASE,
-        PARTITIONS, READINGS, STRANGER_PHASE, TOPICS,
+        self, Bootstrap, Break, CARELESS_PHASE, GROUP_TOPIC, NATIVE_CONSUMER, NATIVE_PRODUCERS, NativeProducer,
+        PACED_PHASE, PARTITIONS, READINGS, STRANGER_PHASE, TOPICS,
     },
 };
 use crate::{
@@ -88,12 +88,14 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     let native_reader = reader.drain()?;
     let java = java.drain()?;
     let after = oracle.read_at_rest(REST)?;
+    let log = |producer: NativeProducer| Ok((producer.topic, cluster.logged_batches(producer.topic, PARTITIONS)?));
+    let logged = NATIVE_PRODUCERS.into_iter().map(log).collect::<Result<_>>()?;
     proxy.terminate()?;
     let status = proxy.wait(Duration::from_secs(60))?;
     ensure!(status.success(), "the proxy ended with {status}:\n{}", proxy.log());
     say("a group falls behind, seeks, commits ahead and in transactions");
     let groups = groups::run(&cluster, routes, &bootstrap, breaking)?;
-    Ok(Evidence { receiver, before, between, after, java, native_producers, native_reader, groups, load })
+    Ok(Evidence { receiver, before, between, after, java, native_producers, logged, native_reader, groups, load })
 }
 
 /// Where the proxy listens, and where that leads.

@@ -105,6 +105,12 @@ impl Figures {
         (self.count("kafkascope_produce_batch_size_bytes_count", &[]), bytes as u64)
     }
 
+    /// Mean compression ratio of its batches, and of how many it is known.
+    pub(crate) fn compression(&self) -> (f64, u64) {
+        let count = self.count("kafkascope_produce_compression_ratio_count", &[]);
+        (self.sum("kafkascope_produce_compression_ratio_sum", &[]) / count as f64, count)
+    }
+
     /// Bytes from the client and to it.
     pub(crate) fn io(&self) -> (u64, u64) {
         let io = |direction| self.count("kafkascope_connection_io_bytes_total", &[("direction", direction)]);
@@ -164,13 +170,14 @@ pub(crate) fn not_longer(what: &str, ours_ms: f64, theirs_ms: f64) -> Result<()>
     Ok(())
 }
 
-/// `/api/clients` agrees with `/metrics` and the configuration on acks and codec.
-pub(crate) fn row_says(proxy: &Proxy, client_id: &str, acks: &str, codec: &str) -> Result<()> {
+/// `/api/clients` agrees with `/metrics` and the configuration on acks and codec, and knows the client's software.
+pub(crate) fn row_says(proxy: &Proxy, client_id: &str, software: &str, acks: &str, codec: &str) -> Result<()> {
     let row = proxy.client(client_id)?;
     let only = |map: &BTreeMap<String, u64>| map.keys().cloned().collect::<Vec<_>>();
     ensure!(only(&row.acks) == [acks], "/api/clients: acks {:?} instead of {acks}", row.acks);
     ensure!(only(&row.codecs) == [codec], "/api/clients: codecs {:?} instead of {codec}", row.codecs);
-    let software = row.software.as_deref().context("/api/clients: no software")?;
-    ensure!(software.contains('/'), "/api/clients: software {software}");
+    let said = row.software.as_deref().context("/api/clients: no software")?;
+    ensure!(said.starts_with(software), "/api/clients: software {said} instead of {software}");
+    ensure!(row.removed_in_4_0.is_empty(), "/api/clients: it would break with 4.0: {:?}", row.removed_in_4_0);
     Ok(())
 }

@@ -71,17 +71,21 @@ fn franz_go(stage: &mut Stage) -> Result<()> {
             let flags = ["--topic", &topic, "--acks", acks, "--codec", codec, "--records", &records, "--size", "1024"];
             let own = franz(stage, "produce", &id, &flags)?;
             let ours = Figures::read(&stage.proxy, &id, |ours| {
-                ours.produced() >= own.records && ours.io() >= (own.bytes_out, own.bytes_in)
+                let measured = ours.compression().1 >= ours.batches().0;
+                ours.produced() >= own.records && ours.io() >= (own.bytes_out, own.bytes_in) && measured
             })?;
             same("records", ours.records_sent(), own.records, &ours)?;
             same("records", ours.records_sent(), RECORDS as u64, &ours)?;
             let (batches, bytes) = ours.batches();
             same("batches", batches, own.batches, &ours)?;
             same("bytes in batches", bytes, own.batch_bytes + own.batches * BATCH_HEAD, &ours)?;
+            let (ratio, measured) = ours.compression();
+            same("batches with a compression ratio", measured, batches, &ours)?;
+            ensure!((ratio == 1.0) == (codec == "none"), "{codec}: compression ratio {ratio}\n{}", ours.show());
             ensure!(ours.codecs() == own.codecs, "codecs: we say {:?}, the client {:?}", ours.codecs(), own.codecs);
             same("bytes sent", ours.io().0, own.bytes_out, &ours)?;
             same("bytes received", ours.io().1, own.bytes_in, &ours)?;
-            figures::row_says(&stage.proxy, &id, acks, codec)?;
+            figures::row_says(&stage.proxy, &id, "kgo/", acks, codec)?;
             spent += own.bytes_out + own.bytes_in;
         }
     }
@@ -115,7 +119,7 @@ fn kcat(stage: &mut Stage) -> Result<()> {
         let ours = Figures::read(&stage.proxy, &id, |ours| ours.produced() >= RECORDS as u64)?;
         same("records", ours.records_sent(), RECORDS as u64, &ours)?;
         same("messages", ours.produced(), RECORDS as u64, &ours)?;
-        figures::row_says(&stage.proxy, &id, acks, codec)?;
+        figures::row_says(&stage.proxy, &id, "librdkafka/", acks, codec)?;
         runs.push(id);
     }
     let total = runs.len() * RECORDS;

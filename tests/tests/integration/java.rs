@@ -76,7 +76,8 @@ fn every_codec(stage: &mut Stage, acks: &str) -> Result<()> {
 fn producer_agrees(stage: &Stage, id: &str, own: &Metrics, acks: &str, codec: &str, records: u64) -> Result<()> {
     let (out, received) = (own.whole("outgoing-byte-total")?, own.whole("incoming-byte-total")?);
     let ours = Figures::read(&stage.proxy, id, |ours| {
-        ours.produced() >= records && ours.io().1 >= received && ours.io().0 >= out
+        let measured = ours.compression().1 >= ours.batches().0;
+        ours.produced() >= records && ours.io().1 >= received && ours.io().0 >= out && measured
     })?;
     same("records", ours.records_sent(), own.whole("record-send-total")?, &ours)?;
     same("messages", ours.produced(), records, &ours)?;
@@ -89,10 +90,22 @@ fn producer_agrees(stage: &Stage, id: &str, own: &Metrics, acks: &str, codec: &s
     ensure!(ours.codecs().keys().eq([codec]), "codecs {:?}", ours.codecs());
     let (batches, bytes) = ours.batches();
     near("mean batch in bytes", bytes as f64 / batches as f64, own.number("batch-size-avg")?, 0.01, 0.0)?;
+    let (ratio, measured) = ours.compression();
+    same("batches with a compression ratio", measured, batches, &ours)?;
+    near("mean compression ratio", ratio, own.number("compression-rate-avg")?, 0.02, 0.0)?;
     if acks != "0" {
         not_longer("mean latency", ours.mean_ms("Produce")?, own.number("request-latency-avg")?)?;
     }
-    figures::row_says(&stage.proxy, id, acks_said, codec)
+    let version = stage.cluster.version();
+    // Client and broker are of one release, so the newest version of each API is used.
+    let newest = match version {
+        Version::V39 => 11,
+        Version::V4 => 13,
+    };
+    let used =
+        stage.proxy.client(id)?.apis.get("Produce").and_then(|produce| produce.min_version.zip(produce.max_version));
+    ensure!(used == Some((newest, newest)), "versions of Produce: {used:?} instead of {newest}");
+    figures::row_says(&stage.proxy, id, &format!("apache-kafka-java/{}", version.number()), acks_said, codec)
 }
 
 /// `ProducerPerformance`, then `ConsumerPerformance` in a classic group and in one of KIP-848.
@@ -188,7 +201,7 @@ fn verifiable_clients(stage: &mut Stage) -> Result<()> {
     let ours = Figures::read(&stage.proxy, "v-producer", |ours| ours.produced() >= acked)?;
     same("messages", ours.produced(), acked, &ours)?;
     same("messages", ours.produced(), MANY as u64, &ours)?;
-    figures::row_says(&stage.proxy, "v-producer", "1", "none")?;
+    figures::row_says(&stage.proxy, "v-producer", "apache-kafka-java/", "1", "none")?;
 
     for protocol in ["classic", "consumer"] {
         let id = format!("v-{protocol}");

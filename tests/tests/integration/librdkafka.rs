@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use kafkascope_tests::eventually::{eventually, until};
-use kafkascope_tests::kafka::Version;
+use kafkascope_tests::kafka::{LoggedBatch, Version};
 use kafkascope_tests::testbed::Need;
 use libtest_mimic::Trial;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
@@ -16,7 +16,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext, Statistics};
 
-use crate::figures::{self, Figures, not_longer, same};
+use crate::figures::{self, Figures, near, not_longer, same};
 use crate::records::{Received, compressible, incompressible};
 use crate::stage::{Play, Stage, Stages};
 use crate::trial::trial;
@@ -60,18 +60,27 @@ pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
 fn every_codec(stage: &mut Stage, acks: &str) -> Result<()> {
     let topic = format!("rd-{acks}");
     stage.cluster.create_topic(&topic, PARTITIONS, 3)?;
-    let mut runs = Vec::new();
+    let (mut runs, mut ratios) = (Vec::new(), Vec::new());
     for codec in CODECS {
         let run = format!("rd-{acks}-{codec}");
         let settings = [("acks", acks), ("compression.type", codec)];
         let producer = Producer::open(&stage.cluster.front(), &run, &settings)?;
         producer.send(&topic, RECORDS, |number| compressible(&run, number))?;
         let own = producer.finish()?;
-        let ours =
-            Figures::read(&stage.proxy, &run, |ours| ours.produced() >= own.messages && ours.io().1 >= own.bytes_in)
-                .with_context(|| run.clone())?;
+        let ours = Figures::read(&stage.proxy, &run, |ours| {
+            let measured = ours.compression().1 >= ours.batches().0;
+            ours.produced() >= own.messages && ours.io().1 >= own.bytes_in && measured
+        })
+        .with_context(|| run.clone())?;
         producer_agrees(stage, &run, &ours, &own, acks, codec).with_context(|| run.clone())?;
+        ratios.push((codec, ours.compression()));
         runs.push(run);
+    }
+    let logged = stage.cluster.logged_batches(&topic, PARTITIONS)?;
+    for (codec, (ratio, measured)) in ratios {
+        let (truth, batches) = LoggedBatch::mean_ratio(&logged, |logged| logged == codec);
+        ensure!(measured == batches as u64, "{codec}: a compression ratio of {measured} batches of {batches}");
+        near(&format!("mean compression ratio, {codec}"), ratio, truth, 0.0, 1e-6)?;
     }
     let mut clients = runs.clone();
     let protocols: &[&str] =
@@ -100,7 +109,7 @@ fn producer_agrees(stage: &Stage, run: &str, ours: &Figures, own: &Own, acks: &s
         let row = stage.proxy.client(run)?.produce_ms.context("/api/clients: no produce_ms")?;
         same("produce_ms.count", row.count, own.requests("Produce"), ours)?;
     }
-    figures::row_says(&stage.proxy, run, acks, codec)
+    figures::row_says(&stage.proxy, run, "librdkafka/2.", acks, codec)
 }
 
 fn read_all(stage: &Stage, topic: &str, name: &str, protocol: &str, runs: &[String]) -> Result<()> {
@@ -185,7 +194,7 @@ fn incompressible_is_none(stage: &mut Stage) -> Result<()> {
     let ours = Figures::read(&stage.proxy, run, |ours| ours.produced() >= own.messages)?;
     same("messages", ours.produced(), FEW as u64, &ours)?;
     ensure!(ours.codecs().keys().eq(["none"]), "codecs {:?}", ours.codecs());
-    figures::row_says(&stage.proxy, run, "all", "none")
+    figures::row_says(&stage.proxy, run, "librdkafka/2.", "all", "none")
 }
 
 /// Two producers with one name, one of them on the brokers' own listener: we must say less than the brokers have.

@@ -6,6 +6,7 @@
 
 mod collector;
 mod command_line;
+mod connections;
 mod faults;
 mod figures;
 mod foreign;
@@ -19,6 +20,7 @@ mod probe;
 mod records;
 mod sink;
 mod stage;
+mod top;
 mod trial;
 
 use std::process::ExitCode;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
     let stages = Arc::new(Stages::default());
     let trials = [
         command_line::trials(),
+        connections::trials(),
+        top::trials(),
         outages::trials(),
         librdkafka::trials(&stages),
         java::trials(&stages),

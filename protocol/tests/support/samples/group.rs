@@ -138,7 +138,7 @@ pub(super) fn join<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> S
         session_timeout_ms: request.session_timeout_ms,
         rebalance_timeout_ms: (version >= 1).then_some(request.rebalance_timeout_ms),
     }));
-    if let Some(reason) = bytes(&request.reason) {
+    if let Some(reason) = bytes(&request.reason).filter(|reason| !reason.is_empty()) {
         sample.sees(Observation::JoinReason(JoinReason { seq: SEQ, reason }));
     }
 

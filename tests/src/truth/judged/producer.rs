@@ -1,11 +1,12 @@
-//! What producers (and, where the metric is the same, consumers) say of themselves: items 18, 19, 20, 21, 23.
+//! What producers (and, where the metric is the same, consumers) say of themselves: items 17 to 21 and 23.
 
+use crate::kafka::LoggedBatch;
 use crate::truth::{
     evidence::Evidence,
     librdkafka::Totals,
     ours::{self, key},
     row::{Figure, Measured, Row, Tolerance},
-    scenario::{CARELESS, JAVA_CONSUMERS, JAVA_PRODUCERS},
+    scenario::{CARELESS, JAVA_CONSUMERS, JAVA_PRODUCERS, NATIVE_PRODUCERS},
 };
 
 /// A counter of ours by client, and the Java metric that must be the same.
@@ -29,10 +30,15 @@ const COUNTERS: [Counter; 3] = [
     },
 ];
 
-/// Items 18, 19, 20, 21, 23.
+/// Items 17 to 21 and 23.
 pub(super) fn rows(evidence: &Evidence) -> Vec<Row> {
     let counters = COUNTERS.iter().flat_map(|counter| counter_rows(evidence, counter));
-    counters.chain(native_requests(evidence)).chain(latency(evidence)).chain(batches(evidence)).collect()
+    counters
+        .chain(native_requests(evidence))
+        .chain(latency(evidence))
+        .chain(batches(evidence))
+        .chain(compression(evidence))
+        .collect()
 }
 
 fn counter_rows(evidence: &Evidence, counter: &Counter) -> Vec<Row> {
@@ -93,6 +99,26 @@ fn batches(evidence: &Evidence) -> Vec<Row> {
     let java = java.map(|client| row(client, java_mean(evidence, client, "batch-size-avg"), "Java batch-size-avg"));
     let native = evidence.native_producers.iter();
     let native = native.map(|(client, totals)| row(client, totals.batch_bytes(), "librdkafka batchsize"));
+    java.chain(native).collect()
+}
+
+fn compression(evidence: &Evidence) -> Vec<Row> {
+    let row = |client: &str, truth: Measured, source: &str| {
+        let filter = [(key::CLIENT, client)];
+        let ours = ours::mean(&evidence.receiver, "kafkascope.produce.compression.ratio", &filter, 1.0);
+        let name = format!("compression ratio, {client}, mean");
+        Row::compared(17, &name, ours, truth, source, Tolerance::percent(2.0))
+    };
+    let java = JAVA_PRODUCERS.iter().chain([&CARELESS]);
+    let java = java
+        .map(|client| row(client, java_mean(evidence, client, "compression-rate-avg"), "Java compression-rate-avg"));
+    let native = NATIVE_PRODUCERS.iter().map(|producer| {
+        let logged = evidence.logged.iter().find(|(topic, _)| *topic == producer.topic);
+        let logged = logged.ok_or_else(|| format!("no log of {}", producer.topic));
+        let truth = logged.map(|(_, batches)| LoggedBatch::mean_ratio(batches, |codec| codec != producer.codec_beside));
+        let truth = truth.map(|(ratio, count)| Figure::mean(ratio, count as f64));
+        row(producer.id, truth, "kafka-dump-log")
+    });
     java.chain(native).collect()
 }
 
