@@ -13,6 +13,7 @@
 //!   (`compression-rate-avg`). Batches of Fetch and those of before magic 2 have none.
 //! * Fetched bytes and messages are counted at the end of the exchange, for consumers only.
 
+mod commit;
 mod compression;
 mod exchange;
 mod fetch;
@@ -137,6 +138,8 @@ pub struct Recorder {
     fetched: Vec<Fetched>,
     /// Index in `fetched` of the topic whose batches come.
     fetching: usize,
+    /// Commits that have not ended; with spans only.
+    commits: commit::Commits,
     seed: u64,
 }
 
@@ -216,6 +219,7 @@ impl Recorder {
             last_batch: LastBatch::NONE,
             fetched: Vec::new(),
             fetching: 0,
+            commits: commit::Commits::default(),
             seed: shard.spans.seed(),
         };
         if recorder.depth.is_none() {

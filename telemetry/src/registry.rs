@@ -29,7 +29,7 @@ use crate::resource::Resource;
 use crate::series::Series;
 use crate::shard::{Change, Delta};
 use crate::snapshot::{Gone, Point, Snapshot, Value};
-use crate::span::Span;
+use crate::span::{Dropped, Span};
 
 /// Ends of series that are remembered until they have been exported.
 const GONE: usize = 65_536;
@@ -183,7 +183,10 @@ impl Registry {
         for (series, change) in changes {
             state.add(&series, change, since, until, &self.dictionary);
         }
-        self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "worker_queue_full")), spans_dropped, since);
+        let Dropped { queue_full, tail_budget } = spans_dropped;
+        for (reason, count) in [("worker_queue_full", queue_full), ("tail_budget", tail_budget)] {
+            self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, reason)), count, since);
+        }
         self.queue(state, spans, since);
     }
 

@@ -17,7 +17,7 @@ use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::metric::Metric;
 use crate::series::Series;
-use crate::span::{Span, SpanQueue};
+use crate::span::{Dropped, Span, SpanQueue};
 use arena::Drained;
 pub(crate) use arena::{Arena, Slot};
 use row::{
@@ -66,7 +66,7 @@ impl Shard {
     /// An empty shard. `now` is where its first interval begins.
     #[must_use]
     pub fn new(dictionary: Arc<Dictionary>, now: Timestamp) -> Self {
-        let spans = SpanQueue::new(dictionary.settings().spans);
+        let spans = SpanQueue::new(dictionary.settings().spans, now);
         Self {
             epoch: 0,
             drained: now,
@@ -139,7 +139,7 @@ impl Shard {
         self.turns.pass(now);
         let since = std::mem::replace(&mut self.drained, now);
         let samples = std::mem::take(&mut self.samples);
-        let (spans, spans_dropped) = self.spans.take();
+        let (spans, spans_dropped) = self.spans.take(now);
         let delta = Delta { since, until: now, changes: Vec::new(), samples, spans, spans_dropped };
         Draining { delta, arena: 0, row: 0 }
     }
@@ -197,7 +197,7 @@ pub struct Delta {
     pub(crate) changes: Vec<(Arc<Series>, Change)>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) spans: Vec<Span>,
-    pub(crate) spans_dropped: u64,
+    pub(crate) spans_dropped: Dropped,
 }
 
 /// How a series changed.

@@ -12,7 +12,7 @@ use crate::attribute::Attribute;
 use crate::community_id::community_id;
 use crate::labels;
 use crate::resource::Resource;
-use crate::span::{Event, ExchangeSpan, Operation, Span, ids};
+use crate::span::{Batch, Event, ExchangeSpan, Span, ids};
 
 /// A request with all of `spans`.
 pub(super) fn request(spans: &[Span], who: &Resource) -> ExportTraceServiceRequest {
@@ -50,23 +50,24 @@ fn event(event: &Event) -> ProtoSpan {
 /// Always of kind CLIENT: the spans of the client itself, if it makes any, are those of producer and consumer.
 fn exchange(span: &ExchangeSpan) -> ProtoSpan {
     let topic = span.topic.label_now();
-    let api = match span.operation {
-        Operation::Send => "Produce",
-        Operation::Poll => "FetchConsumer",
-    };
     let mut attributes = vec![
         text("messaging.system", "kafka"),
         text("messaging.operation.name", span.operation.name()),
         text("messaging.operation.type", span.operation.kind()),
         text(Attribute::Topic.name(), &topic),
-        integer("messaging.batch.message_count", i64::try_from(span.messages).unwrap_or(i64::MAX)),
-        integer("messaging.message.body.size", i64::try_from(span.bytes).unwrap_or(i64::MAX)),
         text(Attribute::ServerAddress.name(), span.broker.address()),
         integer(Attribute::ServerPort.name(), span.broker.port().into()),
-        text(Attribute::Api.name(), api),
+        text(Attribute::Api.name(), span.operation.api()),
         integer(Attribute::ApiVersion.name(), span.version.0.into()),
         text("kafkascope.vantage", "proxy"),
     ];
+    if let Some(Batch { messages, bytes }) = span.batch {
+        attributes.push(integer("messaging.batch.message_count", i64::try_from(messages).unwrap_or(i64::MAX)));
+        attributes.push(integer("messaging.message.body.size", i64::try_from(bytes).unwrap_or(i64::MAX)));
+    }
+    if let Some(group) = &span.group {
+        attributes.push(text("messaging.consumer.group.name", group));
+    }
     if let Some(client) = &span.client {
         attributes.push(text(Attribute::ClientId.name(), client.id()));
         if !client.address().is_empty() {

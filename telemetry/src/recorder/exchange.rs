@@ -64,6 +64,7 @@ impl Recorder {
                 self.produced(shard, exchange);
             }
             Api::FETCH => self.fetched(shard, exchange, follower.unwrap_or(false)),
+            Api::OFFSET_COMMIT => self.committed(shard, exchange),
             _ => {}
         }
     }
@@ -170,8 +171,8 @@ impl Recorder {
             partition: None,
             version: exchange.version,
             acks: exchange.acks,
-            messages: 0,
-            bytes: 0,
+            group: None,
+            batch: None,
             error: ErrorCode::NONE,
         }
     }

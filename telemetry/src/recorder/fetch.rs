@@ -6,7 +6,7 @@ use kafkascope_protocol::{
 
 use super::Recorder;
 use crate::shard::Shard;
-use crate::span::{ExchangeSpan, Operation};
+use crate::span::{Batch, ExchangeSpan, Operation};
 
 /// What the response that is being read holds of a topic. Responses follow one another, so there is only one at a time.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Recorder {
             return;
         }
         if !follower {
-            if shard.spans.is_on() {
+            if shard.spans.is_on() && exchange.outcome != Outcome::Abandoned {
                 self.poll_spans(shard, exchange);
             }
             let mut fetched = std::mem::take(&mut self.fetched);
@@ -88,18 +88,16 @@ impl Recorder {
         self.fetched.shrink_to(64);
     }
 
-    /// A span for each topic of a response that is sampled and has records, or failed.
+    /// A span for each topic of a response that is sampled or slow and has records, or failed.
     fn poll_spans(&mut self, shard: &mut Shard, exchange: &Exchange) {
-        let sampled = shard.spans.samples(self.seed, exchange.seq);
-        if exchange.outcome == Outcome::Abandoned || (!sampled && exchange.error.is_none()) {
-            return;
-        }
+        let merits = shard.spans.merits(self.seed, exchange);
         for fetched in &self.fetched {
-            let wanted = (sampled && fetched.bytes > 0) || !fetched.error.is_none();
-            if let Some(topic) = self.topic(fetched.topic).filter(|_| wanted) {
+            let &Fetched { topic, partition, bytes, messages, error, .. } = fetched;
+            // An empty long poll is none.
+            let kept = (bytes > 0 || !error.is_none()) && shard.spans.keeps(merits, error);
+            if let Some(topic) = self.topic(topic).filter(|_| kept) {
                 let span = self.span(shard, exchange, Operation::Poll, topic.clone());
-                let &Fetched { partition, bytes, messages, error, .. } = fetched;
-                shard.spans.push(ExchangeSpan { partition, messages, bytes, error, ..span });
+                shard.spans.push(ExchangeSpan { partition, batch: Some(Batch { messages, bytes }), error, ..span });
             }
         }
     }

@@ -12,7 +12,7 @@ use super::Recorder;
 use crate::compression::ONE;
 use crate::labels::Labels;
 use crate::shard::{Shard, Slot};
-use crate::span::{ExchangeSpan, Operation};
+use crate::span::{Batch, ExchangeSpan, Operation};
 
 /// Longer fill times come from record timestamps that the producer sets itself.
 const LONGEST_FILL_MS: i64 = 3_600_000;
@@ -118,7 +118,8 @@ impl HeldQueue {
     /// Forgets a request's parts.
     #[inline]
     fn remove(&mut self, range: Range<usize>) {
-        self.open = false;
+        // An earlier request may end while a later one is being read.
+        self.open &= range.end < self.parts.len();
         self.places = None;
         if range.start == self.start {
             self.start = range.end;
@@ -269,7 +270,7 @@ impl Recorder {
         if range.is_empty() {
             return;
         }
-        if shard.spans.is_on() {
+        if shard.spans.is_on() && exchange.outcome != Outcome::Abandoned {
             self.send_spans(shard, exchange, range.clone());
         }
         shard.free_partitions += range.len();
@@ -320,23 +321,20 @@ impl Recorder {
         shard.events.row(slot).unjudged += partitions;
     }
 
-    /// A span for each topic of a request that is sampled or failed.
+    /// A span for each topic of a request that is sampled, slow or failed.
     fn send_spans(&mut self, shard: &mut Shard, exchange: &Exchange, range: Range<usize>) {
-        let sampled = shard.spans.samples(self.seed, exchange.seq);
-        if exchange.outcome == Outcome::Abandoned || (!sampled && exchange.error.is_none()) {
-            return;
-        }
+        let merits = shard.spans.merits(self.seed, exchange);
         let parts = self.held.parts.get(range).unwrap_or_default();
         for parts in parts.chunk_by(|one, next| one.topic == next.topic) {
             let Some(first) = parts.first() else { continue };
             let errors = parts.iter().filter_map(|held| held.answer);
             let error = errors.fold(ErrorCode::NONE, |first, next| if first.is_none() { next } else { first });
-            if let Some(topic) = self.topic(first.topic).filter(|_| sampled || !error.is_none()) {
+            if let Some(topic) = self.topic(first.topic).filter(|_| shard.spans.keeps(merits, error)) {
                 let span = self.span(shard, exchange, Operation::Send, topic.clone());
                 let partition = (parts.len() == 1).then_some(first.partition);
                 let messages = parts.iter().map(|held| held.records).sum();
                 let bytes = parts.iter().map(|held| held.bytes).sum();
-                shard.spans.push(ExchangeSpan { partition, messages, bytes, error, ..span });
+                shard.spans.push(ExchangeSpan { partition, batch: Some(Batch { messages, bytes }), error, ..span });
             }
         }
     }

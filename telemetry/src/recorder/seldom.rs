@@ -34,6 +34,9 @@ impl Recorder {
                     shard.dictionary.learn_topic(self.broker.cluster(), id, name);
                 }
             }
+            Observation::CommitHead(head) => self.commit_head(shard, head),
+            Observation::CommitPartition(partition) => self.commit_partition(shard, partition),
+            Observation::CommitResult(result) => self.commit_result(result),
             Observation::CaptureRefused { .. } => shard.capture_refused(),
             Observation::Undecoded(undecoded) => self.undecoded(shard, undecoded),
             Observation::LostSync(lost) => self.lost_sync(shard, lost),
