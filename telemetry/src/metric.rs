@@ -48,6 +48,7 @@ pub enum Metric {
     SelfPartitionsUnjudged,
     SelfSpansSampled,
     SelfSpansDropped,
+    SelfLinksMissed,
     SelfExportFailures,
     CpuTime,
     MemoryUsage,

@@ -17,6 +17,7 @@ mod commit;
 mod compression;
 mod exchange;
 mod fetch;
+mod links;
 mod produce;
 mod seldom;
 mod tcp;
@@ -140,6 +141,10 @@ pub struct Recorder {
     fetching: usize,
     /// Commits that have not ended; with spans only.
     commits: commit::Commits,
+    /// What sampled exchanges are linked to; with spans only.
+    links: links::Links,
+    /// It is a broker's.
+    follower: bool,
     seed: u64,
 }
 
@@ -220,6 +225,8 @@ impl Recorder {
             fetched: Vec::new(),
             fetching: 0,
             commits: commit::Commits::default(),
+            links: links::Links::default(),
+            follower: false,
             seed: shard.spans.seed(),
         };
         if recorder.depth.is_none() {
@@ -527,10 +534,11 @@ impl Sink for RecorderSink<'_> {
             Observation::ProduceResult(result) => recorder.produce_result(result),
             Observation::FetchHead(head) => {
                 let follower = head.replica_id.is_some_and(|id| id >= 0);
+                recorder.follower = follower;
                 recorder.request_is(shard, Some(follower), None);
             }
             Observation::FetchPartition(partition) => recorder.fetch_partition(shard, partition),
-            Observation::FetchBatch(batch) => recorder.fetch_batch(batch),
+            Observation::FetchBatch(batch) => recorder.fetch_batch(shard, batch),
             Observation::Measured(measured) => recorder.measured(shard, measured),
             Observation::Captured(captured) => recorder.captured(shard, captured),
             Observation::Exchange(exchange) => recorder.exchange(shard, exchange),
@@ -544,6 +552,7 @@ impl Sink for RecorderSink<'_> {
     fn at_batch(&mut self, direction: Direction, head: &BatchHead) -> BatchPlan {
         match direction {
             Direction::Request => self.recorder.plan(self.shard, head),
+            Direction::Response if self.shard.spans.is_on() => self.recorder.plan_of_fetched(self.shard, head),
             Direction::Response => BatchPlan::Skip,
         }
     }

@@ -13,6 +13,7 @@ use kafkascope_protocol::Timestamp;
 
 use crate::compression::{Missed, Sample, Turns};
 use crate::dictionary::Dictionary;
+use crate::exemplar::Exemplar;
 use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::metric::Metric;
@@ -60,13 +61,15 @@ pub struct Shard {
     pub(crate) samples: Vec<Sample>,
     /// Batches that were not measured, in the order of [`Missed::ALL`].
     missed: [u64; Missed::ALL.len()],
+    /// Batches that a span would have been linked to, in the same order.
+    links_missed: [u64; Missed::ALL.len()],
 }
 
 impl Shard {
     /// An empty shard. `now` is where its first interval begins.
     #[must_use]
     pub fn new(dictionary: Arc<Dictionary>, now: Timestamp) -> Self {
-        let spans = SpanQueue::new(dictionary.settings().spans, now);
+        let spans = SpanQueue::new(dictionary.settings(), now);
         Self {
             epoch: 0,
             drained: now,
@@ -88,6 +91,7 @@ impl Shard {
             turns: Turns::new(now),
             samples: Vec::new(),
             missed: [0; Missed::ALL.len()],
+            links_missed: [0; Missed::ALL.len()],
         }
     }
 
@@ -111,12 +115,20 @@ impl Shard {
         self.missed[missed as usize] += 1;
     }
 
+    /// Nobody will look at a batch for a span.
+    pub(crate) fn links_missed(&mut self, missed: Missed) {
+        self.links_missed[missed as usize] += 1;
+    }
+
     fn count_missed(&mut self) {
-        for (missed, count) in Missed::ALL.into_iter().zip(std::mem::take(&mut self.missed)) {
-            if count > 0 {
+        let (ratios, links) = (std::mem::take(&mut self.missed), std::mem::take(&mut self.links_missed));
+        for ((missed, ratios), links) in Missed::ALL.into_iter().zip(ratios).zip(links) {
+            if ratios > 0 || links > 0 {
                 let labels = Labels { reason: Some(missed.name()), ..Labels::default() };
                 let slot = self.events.slot(labels, self.drained);
-                self.events.row(slot).unmeasured += count;
+                let row = self.events.row(slot);
+                row.unmeasured += ratios;
+                row.links_missed += links;
             }
         }
     }
@@ -209,6 +221,8 @@ pub(crate) enum Change {
     Move(i64),
     /// More values for a histogram.
     Values(Histogram),
+    /// One value of it, with its span.
+    Exemplar(Arc<Exemplar>),
 }
 
 /// Where a series stands in its row: its metric, and the attribute that its place gives it.

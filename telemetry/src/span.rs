@@ -4,6 +4,7 @@
 //! the request's start without being remembered. Exchanges that fail or are slow are kept besides, as far as their
 //! [budgets](tail) go. A worker's queue is bounded; what does not fit is counted.
 
+pub(crate) mod contexts;
 pub(crate) mod tail;
 
 use std::hash::{BuildHasher, RandomState};
@@ -14,11 +15,20 @@ use kafkascope_protocol::{Acks, ApiVersion, ErrorCode, Exchange, RequestSeq, Tim
 
 use crate::attribute::{Attribute, Value};
 use crate::dictionary::{Broker, Client, Topic};
-use crate::settings::SampleRatio;
-use tail::Tail;
+use crate::exemplar::SpanIds;
+use crate::settings::{SampleRatio, Settings, TraceParent};
+use contexts::{Contexts, Link};
+use tail::{SECOND, Tail};
 
-/// Spans that a worker keeps between two drains: some 600 KB.
+/// Spans that a worker keeps between two drains: some 1.2 MB.
 const QUEUE: usize = 4096;
+
+/// Nanoseconds that a span waits for its links from its end on. They come within a second or two, unless the one thread that
+/// looks for them is behind.
+const LONGEST_WAIT: u64 = 5_000_000_000;
+
+/// Bytes of records that a worker keeps a second to find links, as many as it keeps to measure them.
+const RECORDS: u64 = 4 << 20;
 
 /// What a client did with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +123,39 @@ pub struct ExchangeSpan {
     /// Not of commits.
     pub(crate) batch: Option<Batch>,
     pub(crate) error: ErrorCode,
+    /// Where the links come from; gone once the span has settled.
+    pub(crate) contexts: Option<Arc<Contexts>>,
+    /// What the broker answered: base offsets by partition.
+    pub(crate) bases: Box<[(i32, Option<i64>)]>,
+    pub(crate) links: Vec<Link>,
+    /// Distinct contexts without a link.
+    pub(crate) more_links: u64,
+    pub(crate) parent: Option<[u8; 8]>,
+}
+
+impl ExchangeSpan {
+    /// Whether it need not wait for links at `now` any more.
+    pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
+        self.contexts.as_ref().is_none_or(|contexts| contexts.is_complete()) || now.since(self.end) > LONGEST_WAIT
+    }
+
+    /// Takes its links, and its parent if it may have one. Returns how many batches were too late.
+    pub(crate) fn settle(&mut self, parent: TraceParent) -> u64 {
+        let Some(contexts) = self.contexts.take() else { return 0 };
+        let settled = contexts.settle(parent == TraceParent::Single);
+        (self.links, self.more_links) = (settled.links, settled.more);
+        if self.operation == Operation::Send {
+            for link in &mut self.links {
+                let base = self.bases.iter().find(|(partition, _)| *partition == link.partition);
+                let base = base.and_then(|&(_, base)| base);
+                link.offset = base.zip(link.offset).and_then(|(base, delta)| base.checked_add(delta));
+            }
+        }
+        if let Some(parent) = settled.parent {
+            (self.trace, self.parent) = (parent.trace, Some(parent.span));
+        }
+        settled.late
+    }
 }
 
 /// What went over the wire of a topic.
@@ -149,21 +192,31 @@ pub(crate) struct SpanQueue {
     spans: Vec<Span>,
     dropped: Dropped,
     tail: Tail,
+    /// Bytes of records that may still be kept before the next drain that is a second later.
+    records: u64,
+    renewed: Timestamp,
+    trace_parent: TraceParent,
+    /// The first one that was pushed since somebody asked.
+    pushed: Option<SpanIds>,
 }
 
 impl SpanQueue {
-    pub(crate) fn new(ratio: Option<SampleRatio>, now: Timestamp) -> Self {
+    pub(crate) fn new(settings: &Settings, now: Timestamp) -> Self {
         // The standard library's only source of randomness: its keys are new for each state.
         let random = RandomState::new().hash_one(0);
-        let threshold = ratio.map(SampleRatio::threshold);
+        let threshold = settings.spans.map(SampleRatio::threshold);
         Self {
-            is_on: ratio.is_some(),
+            is_on: settings.spans.is_some(),
             threshold: threshold.flatten().unwrap_or(0),
             all: threshold == Some(None),
             random,
             spans: Vec::new(),
             dropped: Dropped::default(),
             tail: Tail::new(now),
+            records: RECORDS,
+            renewed: now,
+            trace_parent: settings.trace_parent,
+            pushed: None,
         }
     }
 
@@ -209,10 +262,24 @@ impl SpanQueue {
 
     pub(crate) fn push(&mut self, span: ExchangeSpan) {
         if self.spans.len() < QUEUE {
+            let contexts = span.contexts.clone().filter(|_| self.trace_parent == TraceParent::Single);
+            self.pushed.get_or_insert(SpanIds { trace: span.trace, id: span.id, contexts });
             self.spans.push(Span::Exchange(span));
         } else {
             self.dropped.queue_full += 1;
         }
+    }
+
+    /// The first span that was pushed since the last call.
+    pub(crate) fn first_pushed(&mut self) -> Option<SpanIds> {
+        self.pushed.take()
+    }
+
+    /// Whether `bytes` bytes of records may be kept for links.
+    pub(crate) fn allows_records(&mut self, bytes: u64) -> bool {
+        let left = self.records.checked_sub(bytes);
+        self.records = left.unwrap_or(self.records);
+        left.is_some()
     }
 
     /// A span is not made, because what it would be made of was too much to be remembered.
@@ -223,6 +290,9 @@ impl SpanQueue {
     /// What is there at `now`, and what was dropped.
     pub(crate) fn take(&mut self, now: Timestamp) -> (Vec<Span>, Dropped) {
         self.tail.pass(now);
+        if now.since(self.renewed) >= SECOND {
+            (self.renewed, self.records) = (now, RECORDS);
+        }
         (std::mem::take(&mut self.spans), std::mem::take(&mut self.dropped))
     }
 }
@@ -251,17 +321,18 @@ mod tests {
     #[test]
     fn the_share_of_sampled_requests_is_the_ratio() {
         for ratio in [0.0, 0.01, 0.5, 1.0] {
-            let mut queue = SpanQueue::new(Some(SampleRatio::new(ratio).unwrap()), Timestamp(0));
+            let spans = Some(SampleRatio::new(ratio).unwrap());
+            let mut queue = SpanQueue::new(&Settings { spans, ..Settings::default() }, Timestamp(0));
             let seed = queue.seed();
             let sampled = (0..100_000).filter(|&seq| queue.samples(seed, RequestSeq(seq))).count() as f64 / 1e5;
             assert!((sampled - ratio).abs() < 0.01, "{sampled} of {ratio}");
         }
-        assert!(!SpanQueue::new(None, Timestamp(0)).samples(1, RequestSeq(1)));
+        assert!(!SpanQueue::new(&Settings::default(), Timestamp(0)).samples(1, RequestSeq(1)));
     }
 
     #[test]
     fn ids_are_never_zero_and_differ() {
-        let mut queue = SpanQueue::new(None, Timestamp(0));
+        let mut queue = SpanQueue::new(&Settings::default(), Timestamp(0));
         let (first, second) = (queue.ids(), queue.ids());
         assert_ne!(first, second);
         assert_ne!(first.0, [0; 16]);

@@ -389,6 +389,14 @@ pub(super) const ROWS: &[Descriptor] = &[
         help: "Sampled spans that never reached the collector.",
     },
     Descriptor {
+        metric: Metric::SelfLinksMissed,
+        name: "kafkascope.self.links.missed",
+        kind: Kind::Counter,
+        unit: Unit::Things("{batch}"),
+        attributes: &[A::Reason],
+        help: "Record batches of sampled exchanges in which nobody looked for trace contexts: links of their spans may be missing.",
+    },
+    Descriptor {
         metric: Metric::SelfExportFailures,
         name: "kafkascope.self.export.failures",
         kind: Kind::Counter,

@@ -61,7 +61,10 @@ impl Recorder {
     }
 
     #[inline(always)]
-    pub(super) fn fetch_batch(&mut self, batch: &PartitionBatch<'_>) {
+    pub(super) fn fetch_batch(&mut self, shard: &mut Shard, batch: &PartitionBatch<'_>) {
+        if shard.spans.is_on() {
+            self.polls(batch);
+        }
         if let Some(fetched) = self.fetched.get_mut(self.fetching) {
             fetched.messages += delivered(&batch.head, batch.fetch_offset);
         }
@@ -91,15 +94,17 @@ impl Recorder {
     /// A span for each topic of a response that is sampled or slow and has records, or failed.
     fn poll_spans(&mut self, shard: &mut Shard, exchange: &Exchange) {
         let merits = shard.spans.merits(self.seed, exchange);
-        for fetched in &self.fetched {
-            let &Fetched { topic, partition, bytes, messages, error, .. } = fetched;
+        let fetched = std::mem::take(&mut self.fetched);
+        for &Fetched { topic: index, partition, bytes, messages, error, .. } in &fetched {
             // An empty long poll is none.
             let kept = (bytes > 0 || !error.is_none()) && shard.spans.keeps(merits, error);
-            if let Some(topic) = self.topic(topic).filter(|_| kept) {
-                let span = self.span(shard, exchange, Operation::Poll, topic.clone());
+            if let Some(topic) = self.topic(index).filter(|_| kept).cloned() {
+                let span = self.span(shard, exchange, Operation::Poll, topic);
+                let span = self.linked(exchange, index, span);
                 shard.spans.push(ExchangeSpan { partition, batch: Some(Batch { messages, bytes }), error, ..span });
             }
         }
+        self.fetched = fetched;
     }
 }
 

@@ -26,12 +26,12 @@ const APPENDED: [ErrorCode; 3] = [
 
 /// A partition of a Produce request that has not ended.
 #[derive(Debug)]
-struct Held {
-    seq: RequestSeq,
-    topic: TopicIndex,
-    partition: i32,
+pub(super) struct Held {
+    pub(super) seq: RequestSeq,
+    pub(super) topic: TopicIndex,
+    pub(super) partition: i32,
     bytes: u64,
-    records: u64,
+    pub(super) records: u64,
     /// `None` until the broker has answered.
     answer: Option<ErrorCode>,
 }
@@ -91,6 +91,11 @@ impl HeldQueue {
             held.answer = Some(error);
             self.next_answer = index + 1;
         }
+    }
+
+    /// The partition whose batches come.
+    pub(super) fn being_read(&self) -> Option<&Held> {
+        self.parts.last().filter(|_| self.open)
     }
 
     /// How many there are.
@@ -251,6 +256,7 @@ impl Recorder {
 
     #[inline(always)]
     pub(super) fn produce_result(&mut self, result: &ProduceResult<'_>) {
+        self.link_result(result);
         let ProduceResult { seq, topic, partition, error, .. } = *result;
         let queue = &mut self.held;
         // A broker answers in an order of its own, but often it is that of the request.
@@ -324,18 +330,21 @@ impl Recorder {
     /// A span for each topic of a request that is sampled, slow or failed.
     fn send_spans(&mut self, shard: &mut Shard, exchange: &Exchange, range: Range<usize>) {
         let merits = shard.spans.merits(self.seed, exchange);
-        let parts = self.held.parts.get(range).unwrap_or_default();
-        for parts in parts.chunk_by(|one, next| one.topic == next.topic) {
+        let parts = std::mem::take(&mut self.held.parts);
+        for parts in parts.get(range).unwrap_or_default().chunk_by(|one, next| one.topic == next.topic) {
             let Some(first) = parts.first() else { continue };
             let errors = parts.iter().filter_map(|held| held.answer);
             let error = errors.fold(ErrorCode::NONE, |first, next| if first.is_none() { next } else { first });
-            if let Some(topic) = self.topic(first.topic).filter(|_| shard.spans.keeps(merits, error)) {
-                let span = self.span(shard, exchange, Operation::Send, topic.clone());
+            let topic = self.topic(first.topic).filter(|_| shard.spans.keeps(merits, error)).cloned();
+            if let Some(topic) = topic {
+                let span = self.span(shard, exchange, Operation::Send, topic);
+                let span = self.linked(exchange, first.topic, span);
                 let partition = (parts.len() == 1).then_some(first.partition);
                 let messages = parts.iter().map(|held| held.records).sum();
                 let bytes = parts.iter().map(|held| held.bytes).sum();
                 shard.spans.push(ExchangeSpan { partition, batch: Some(Batch { messages, bytes }), error, ..span });
             }
         }
+        self.held.parts = parts;
     }
 }

@@ -12,7 +12,7 @@ use crate::labels::Api;
 const BUDGET: u32 = 500;
 
 /// Nanoseconds for which a budget lasts.
-const SECOND: u64 = 1_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 
 /// Before there are so many durations, none is slow: the 99th percentile of fewer is their maximum.
 const LEAST: u32 = 100;
