@@ -43,7 +43,7 @@ impl Exemplar {
     }
 
     /// It has been exported.
-    pub(crate) fn is_told(&self) {
+    pub(crate) fn has_been_told(&self) {
         self.told.store(true, Ordering::Relaxed);
     }
 

@@ -1,5 +1,5 @@
-//! Decompresses records to look at them, up to a limit. All decoders read what anybody may have sent: none allocates by
-//! a length that it is told.
+//! Decompresses records to look at them, up to a limit. All decoders read what anybody may have sent: none allocates
+//! more than the largest block or window of its codec, whatever length it is told.
 
 use std::io::{self, BufReader, Error, ErrorKind, Read};
 
@@ -144,6 +144,63 @@ impl Read for Snappy<'_> {
                 return Ok(read);
             }
             self.next()?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::span::contexts::Contexts;
+
+    const CAP: u64 = 1 << 20;
+
+    fn compressed(codec: Codec, content: &[u8]) -> Vec<u8> {
+        match codec {
+            Codec::Gzip => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(content).unwrap();
+                encoder.finish().unwrap()
+            }
+            Codec::Snappy => snap::raw::Encoder::new().compress_vec(content).unwrap(),
+            Codec::Lz4 => {
+                let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+                encoder.write_all(content).unwrap();
+                encoder.finish().unwrap()
+            }
+            _ => zstd::encode_all(content, 3).unwrap(),
+        }
+    }
+
+    fn opened(codec: Codec, bytes: &[u8], cap: u64) -> Opened {
+        let contexts = Arc::new(Contexts::default());
+        open(codec, bytes, 3, cap, contexts.expect(0, 0, 0))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_broken_is_no_panic_and_costs_no_more_than_its_cap(
+            word in prop::collection::vec(any::<u8>(), 1..300), times in 1..2_000_usize,
+            cut in any::<prop::sample::Index>(), flip in any::<prop::sample::Index>(), bit in 0..8, cap in 0..CAP
+        ) {
+            let content = word.repeat(times);
+            for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+                let whole = compressed(codec, &content);
+                let fits = content.len() as u64 <= CAP;
+                prop_assert_eq!(opened(codec, &whole, CAP).size, fits.then_some(content.len() as u64).ok_or(Missed::OutputCap));
+                prop_assert!(opened(codec, &whole[..cut.index(whole.len())], cap).output <= cap);
+                let mut flipped = whole;
+                let at = flip.index(flipped.len());
+                flipped[at] ^= 1_u8 << bit;
+                prop_assert!(opened(codec, &flipped, cap).output <= cap);
+            }
         }
     }
 }

@@ -216,7 +216,7 @@ impl Totals {
                 Err(_) => return undelivered,
             }
             undelivered -= part.points;
-            part.exemplars.iter().for_each(|exemplar| exemplar.is_told());
+            part.exemplars.iter().for_each(|exemplar| exemplar.has_been_told());
             self.baseline.delivered(&mut part, snapshot.at);
         }
         if undelivered == 0 {

@@ -366,7 +366,7 @@ mod tests {
             assert_eq!((&only.trace_id[..], &only.span_id[..]), (&[1; 16][..], &[2; 8][..]));
             assert_eq!((only.value, only.time_unix_nano), (Some(exemplar::Value::AsDouble(1.5)), 1_500));
             assert_eq!(exemplars(&parts()).len(), 1, "it was not delivered");
-            parts().iter().flat_map(|part| &part.exemplars).for_each(|exemplar| exemplar.is_told());
+            parts().iter().flat_map(|part| &part.exemplars).for_each(|exemplar| exemplar.has_been_told());
             assert_eq!(exemplars(&parts()).len(), 0);
         }
     }

@@ -18,6 +18,7 @@ mod outages;
 mod probe;
 mod records;
 mod sink;
+mod spans;
 mod stage;
 mod trial;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         librdkafka::trials(&stages),
         java::trials(&stages),
         foreign::trials(&stages),
+        spans::trials(),
         collector::trials(),
         faults::trials(),
         load::trials(&stages),
