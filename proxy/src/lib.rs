@@ -2,7 +2,8 @@
 //!
 //! [`forward`] moves bytes and knows nothing of Kafka. Around it, from the outside in: [`Config`] says what is wanted,
 //! [`Proxy`] binds, starts and drains, one worker accepts and hands each new connection to the least loaded, and a worker
-//! is one thread on which its connections live and are observed, without a lock between them.
+//! is one thread on which its connections live and are observed, without a lock between them. [`top`] is a program of its own,
+//! which shows what a proxy says.
 #![forbid(unsafe_code)]
 
 pub mod forward;
@@ -17,6 +18,7 @@ mod observer;
 mod proxy;
 mod rounds;
 mod sockets;
+pub mod top;
 mod upstream;
 mod worker;
 

@@ -114,6 +114,8 @@ Examples:
   Metrics and one span in ten to a collector:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --otlp-endpoint http://127.0.0.1:4317 \\
                      --trace-sample-ratio 0.1
+  A live view of a proxy that runs (see kafkascope-proxy top --help):
+    kafkascope-proxy top --admin 127.0.0.1:9464
   Forward only, decode nothing:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --observe none
 

@@ -181,7 +181,7 @@ pub(crate) fn java(version: Version, bootstrap: &Bootstrap, breaking: Option<Bre
             let apart = json!({"acks": "1", "compression.type": "gzip", "linger.ms": 0, "batch.size": 1});
             // Not where a log is an oracle.
             let stranger = producer(id, AUDIT, STRANGER_PHASE, apart);
-            merged(&stranger, &json!({"ledger": false}))
+            merged(&stranger, &json!({"ledger": false, "record_bytes": 2_000}))
         }));
     }
     json!({ "clients": clients })

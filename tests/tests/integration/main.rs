@@ -20,6 +20,7 @@ mod records;
 mod sink;
 mod spans;
 mod stage;
+mod top;
 mod trial;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let trials = [
         command_line::trials(),
         connections::trials(),
+        top::trials(),
         outages::trials(),
         librdkafka::trials(&stages),
         java::trials(&stages),
