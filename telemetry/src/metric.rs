@@ -67,6 +67,7 @@ pub enum Metric {
     SelfPartitionsUnjudged,
     SelfSpansSampled,
     SelfSpansDropped,
+    SelfLinksMissed,
     SelfExportFailures,
     CpuTime,
     MemoryUsage,

@@ -13,10 +13,12 @@
 //!   (`compression-rate-avg`). Batches of Fetch and those of before magic 2 have none.
 //! * Fetched bytes and messages are counted at the end of the exchange, for consumers only.
 
+mod commit;
 mod compression;
 mod exchange;
 mod fetch;
 mod group;
+mod links;
 mod produce;
 mod seldom;
 mod tcp;
@@ -143,6 +145,12 @@ pub struct Recorder {
     fetching: usize,
     watching: Watching,
     asking: Asking,
+    /// Commits that have not ended; with spans only.
+    commits: commit::Commits,
+    /// What sampled exchanges are linked to; with spans only.
+    links: links::Links,
+    /// It is a broker's.
+    follower: bool,
     seed: u64,
 }
 
@@ -224,6 +232,9 @@ impl Recorder {
             fetching: 0,
             watching: Watching::default(),
             asking: Asking::default(),
+            commits: commit::Commits::default(),
+            links: links::Links::default(),
+            follower: false,
             seed: shard.spans.seed(),
         };
         if recorder.depth.is_none() {
@@ -537,6 +548,7 @@ impl Sink for RecorderSink<'_> {
             }
             Observation::FetchHead(head) => {
                 let follower = head.replica_id.is_some_and(|id| id >= 0);
+                recorder.follower = follower;
                 recorder.request_is(shard, Some(follower), None);
                 recorder.fetch_begins(shard, head, follower);
             }
@@ -546,7 +558,7 @@ impl Sink for RecorderSink<'_> {
                 recorder.fetch_told(shard, partition);
             }
             Observation::FetchBatch(batch) => {
-                recorder.fetch_batch(batch);
+                recorder.fetch_batch(shard, batch);
                 recorder.fetch_gave(shard, batch);
             }
             Observation::Measured(measured) => recorder.measured(shard, measured),
@@ -562,6 +574,7 @@ impl Sink for RecorderSink<'_> {
     fn at_batch(&mut self, direction: Direction, head: &BatchHead) -> BatchPlan {
         match direction {
             Direction::Request => self.recorder.plan(self.shard, head),
+            Direction::Response if self.shard.spans.is_on() => self.recorder.plan_of_fetched(self.shard, head),
             Direction::Response => BatchPlan::Skip,
         }
     }

@@ -14,12 +14,13 @@ use kafkascope_protocol::Timestamp;
 
 use crate::compression::{Missed, Sample, Turns};
 use crate::dictionary::Dictionary;
+use crate::exemplar::Exemplar;
 use crate::histogram::Histogram;
 use crate::knowledge::fact::Told;
 use crate::labels::Labels;
 use crate::metric::Metric;
 use crate::series::Series;
-use crate::span::{Span, SpanQueue};
+use crate::span::{Dropped, Span, SpanQueue};
 use arena::Drained;
 pub(crate) use arena::{Arena, Slot};
 use row::{
@@ -64,13 +65,15 @@ pub struct Shard {
     /// Batches that were not measured, in the order of [`Missed::ALL`].
     missed: [u64; Missed::ALL.len()],
     pub(crate) watches: Watches,
+    /// Batches that a span would have been linked to, in the same order.
+    links_missed: [u64; Missed::ALL.len()],
 }
 
 impl Shard {
     /// An empty shard. `now` is where its first interval begins.
     #[must_use]
     pub fn new(dictionary: Arc<Dictionary>, now: Timestamp) -> Self {
-        let spans = SpanQueue::new(dictionary.settings().spans);
+        let spans = SpanQueue::new(dictionary.settings(), now);
         Self {
             epoch: 0,
             drained: now,
@@ -93,6 +96,7 @@ impl Shard {
             samples: Vec::new(),
             missed: [0; Missed::ALL.len()],
             watches: Watches::default(),
+            links_missed: [0; Missed::ALL.len()],
         }
     }
 
@@ -116,12 +120,20 @@ impl Shard {
         self.missed[missed as usize] += 1;
     }
 
+    /// Nobody will look at a batch for a span.
+    pub(crate) fn links_missed(&mut self, missed: Missed) {
+        self.links_missed[missed as usize] += 1;
+    }
+
     fn count_missed(&mut self) {
-        for (missed, count) in Missed::ALL.into_iter().zip(std::mem::take(&mut self.missed)) {
-            if count > 0 {
+        let (ratios, links) = (std::mem::take(&mut self.missed), std::mem::take(&mut self.links_missed));
+        for ((missed, ratios), links) in Missed::ALL.into_iter().zip(ratios).zip(links) {
+            if ratios > 0 || links > 0 {
                 let labels = Labels { reason: Some(missed.name()), ..Labels::default() };
                 let slot = self.events.slot(labels, self.drained);
-                self.events.row(slot).unmeasured += count;
+                let row = self.events.row(slot);
+                row.unmeasured += ratios;
+                row.links_missed += links;
             }
         }
     }
@@ -144,7 +156,7 @@ impl Shard {
         self.turns.pass(now);
         let since = std::mem::replace(&mut self.drained, now);
         let samples = std::mem::take(&mut self.samples);
-        let (spans, spans_dropped) = self.spans.take();
+        let (spans, spans_dropped) = self.spans.take(now);
         let (changes, told, told_lost) = (Vec::new(), Vec::new(), 0);
         let delta = Delta { since, until: now, changes, samples, spans, spans_dropped, told, told_lost };
         Draining { delta, arena: 0, row: 0, watch: 0 }
@@ -214,7 +226,7 @@ pub struct Delta {
     pub(crate) changes: Vec<(Arc<Series>, Change)>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) spans: Vec<Span>,
-    pub(crate) spans_dropped: u64,
+    pub(crate) spans_dropped: Dropped,
     /// What is known of partitions and groups.
     pub(crate) told: Vec<Told>,
     /// What there was no room for.
@@ -230,6 +242,8 @@ pub(crate) enum Change {
     Move(i64),
     /// More values for a histogram.
     Values(Histogram),
+    /// One value of it, with its span.
+    Exemplar(Arc<Exemplar>),
 }
 
 /// Where a series stands in its row: its metric, and the attribute that its place gives it.

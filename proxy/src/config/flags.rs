@@ -65,9 +65,14 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_EXPORT_INTERVAL", value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) export_interval: Option<Value>,
 
-    /// Share of exchanges that become spans, 0 to 1; those that fail always do [default: 0.01].
+    /// Share of exchanges that become spans, 0 to 1; those that fail or are slow do besides [default: 0.01].
     #[arg(long, env = "KAFKASCOPE_TRACE_SAMPLE_RATIO", value_name = "RATIO", allow_hyphen_values = true)]
     pub(super) trace_sample_ratio: Option<Value>,
+
+    /// What spans are children of: none, or single, which is the sampled trace context (traceparent) of an exchange's
+    /// records if there is exactly one. They are linked to all of them in any case [default: none].
+    #[arg(long, env = "KAFKASCOPE_TRACE_PARENT", value_name = "PARENT", allow_hyphen_values = true)]
+    pub(super) trace_parent: Option<Value>,
 
     /// What a client is: id+address or id, which folds all addresses that use an id [default: id+address].
     #[arg(long, env = "KAFKASCOPE_CLIENT_KEY", value_name = "KEY", allow_hyphen_values = true)]
@@ -125,7 +130,7 @@ RUST_LOG sets what is logged to standard error, e.g. RUST_LOG=debug.";
 
 kafkascope_service::as_typed!(Flags:
     one admin observe workers max_connections connect_timeout drain_timeout otlp_endpoint otlp_protocol export_interval
-        trace_sample_ratio client_key principal max_clients max_topics max_principals max_series expiry,
+        trace_sample_ratio trace_parent client_key principal max_clients max_topics max_principals max_series expiry,
     many route peer,
     flag config
 );

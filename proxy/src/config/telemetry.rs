@@ -2,7 +2,7 @@
 
 use kafkascope_service::settings::{Check, cap, expiry, ratio};
 use kafkascope_telemetry::otlp;
-use kafkascope_telemetry::{Caps, ClientKey, Resource, SampleRatio, Settings};
+use kafkascope_telemetry::{Caps, ClientKey, Resource, SampleRatio, Settings, TraceParent};
 
 use super::ConfigError;
 use super::flags::Flags;
@@ -32,6 +32,7 @@ pub(super) fn check(typed: &Flags, export: Option<&otlp::Settings>) -> Result<Se
         principal: typed.principal.check("principal", principal)?.unwrap_or(default.principal),
         expiry: typed.expiry.check("expiry", expiry)?.unwrap_or(default.expiry),
         spans,
+        trace_parent: typed.trace_parent.check("trace-parent", parent)?.unwrap_or(default.trace_parent),
     })
 }
 
@@ -62,6 +63,14 @@ fn principal(text: &str) -> Result<bool, String> {
         "on" => Ok(true),
         "off" => Ok(false),
         _ => Err("is not one of on, off".to_owned()),
+    }
+}
+
+fn parent(text: &str) -> Result<TraceParent, String> {
+    match text {
+        "none" => Ok(TraceParent::None),
+        "single" => Ok(TraceParent::Single),
+        _ => Err("is not one of none, single".to_owned()),
     }
 }
 

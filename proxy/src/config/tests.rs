@@ -42,6 +42,7 @@ fn each_mistake_is_told_with_its_key_and_value() {
         (&["--route", ROUTE, "--connect-timeout", "10"], &["--connect-timeout", "\"10\"", "10s"]),
         (&["--route", ROUTE, "--drain-timeout", "0s"], &["--drain-timeout", "0s"]),
         (&["--route", ROUTE, "--drain-timeout", "2d"], &["--drain-timeout", "2d", "a day"]),
+        (&["--route", ROUTE, "--trace-parent", "all"], &["--trace-parent", "all", "none, single"]),
         (&["--route", ROUTE, "--principal", "yes"], &["--principal", "yes", "on, off"]),
         (&["--route", ROUTE, "--max-principals", "0"], &["--max-principals", "\"0\""]),
         (&["--route", ROUTE, "--admin", "nonsense"], &["--admin", "nonsense"]),

@@ -516,7 +516,7 @@ pub(super) const ROWS: &[Descriptor] = &[
         kind: Kind::Counter,
         unit: Unit::Bytes,
         attributes: &[],
-        help: "Bytes that batches were decompressed to, to measure them: the cost of compression ratios.",
+        help: "Bytes that batches were decompressed to, to measure them or to find what spans are linked to: the cost of looking into them.",
     },
     Descriptor {
         metric: Metric::SelfPartitionsUnjudged,
@@ -540,7 +540,15 @@ pub(super) const ROWS: &[Descriptor] = &[
         kind: Kind::Counter,
         unit: Unit::Things("{span}"),
         attributes: &[A::Reason],
-        help: "Sampled spans that never reached the collector.",
+        help: "Spans that never reached the collector, or were not made: of what failed or was slow for want of a budget.",
+    },
+    Descriptor {
+        metric: Metric::SelfLinksMissed,
+        name: "kafkascope.self.links.missed",
+        kind: Kind::Counter,
+        unit: Unit::Things("{batch}"),
+        attributes: &[A::Reason],
+        help: "Record batches of sampled exchanges in which nobody looked for trace contexts: links of their spans may be missing.",
     },
     Descriptor {
         metric: Metric::SelfExportFailures,

@@ -44,6 +44,18 @@ impl Recorder {
             Observation::ListOffsetsHead(head) => self.lists(head.read_committed),
             Observation::OffsetAsked(asked) => self.offset_asked(shard, asked),
             Observation::OffsetListed(listed) => self.offset_listed(shard, listed),
+            Observation::CommitHead(head) => {
+                self.commit_span_begins(shard, head);
+                self.group_observation(shard, observation);
+            }
+            Observation::CommitPartition(partition) => {
+                self.commit_span_asks(shard, partition);
+                self.group_observation(shard, observation);
+            }
+            Observation::CommitResult(result) => {
+                self.commit_span_is_told(result);
+                self.group_observation(shard, observation);
+            }
             Observation::CaptureRefused { .. } => shard.capture_refused(),
             Observation::Undecoded(undecoded) => self.undecoded(shard, undecoded),
             Observation::LostSync(lost) => self.lost_sync(shard, lost),

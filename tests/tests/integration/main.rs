@@ -19,6 +19,7 @@ mod outages;
 mod probe;
 mod records;
 mod sink;
+mod spans;
 mod stage;
 mod top;
 mod trial;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         java::trials(&stages),
         foreign::trials(&stages),
         groups::trials(&stages),
+        spans::trials(),
         collector::trials(),
         faults::trials(),
         load::trials(&stages),
