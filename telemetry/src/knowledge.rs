@@ -18,6 +18,7 @@
 //! * figures of a group: the proxy that saw the group's newest commit, so the one before its coordinator.
 //! * figures of a partition: of the proxies that have seen its end themselves the one with the lowest instance id.
 
+mod delivery;
 mod ends;
 pub mod fact;
 mod lag;
@@ -28,6 +29,7 @@ mod report;
 mod rows;
 mod state;
 mod store;
+mod transactions;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,6 @@
 //! The one table of metrics. Nobody else writes the name of a metric.
 
+mod group;
 mod host;
 mod wire;
 
@@ -36,6 +37,20 @@ pub enum Metric {
     Undecoded,
     LostSync,
     UnsolicitedResponses,
+    ClientApiVersionMin,
+    ClientApiVersionMax,
+    ClientRemovedIn40,
+    SeriesFolded,
+    SelfSeries,
+    SelfTapTime,
+    SelfCaptureRefused,
+    SelfUnmeasured,
+    SelfDecompressed,
+    SelfPartitionsUnjudged,
+    SelfSpansSampled,
+    SelfSpansDropped,
+    SelfLinksMissed,
+    SelfExportFailures,
     PositionLag,
     PositionLagMax,
     SkippedRecords,
@@ -55,20 +70,6 @@ pub enum Metric {
     PartitionOldestOffset,
     SelfFacts,
     SelfFactsLost,
-    ClientApiVersionMin,
-    ClientApiVersionMax,
-    ClientRemovedIn40,
-    SeriesFolded,
-    SelfSeries,
-    SelfTapTime,
-    SelfCaptureRefused,
-    SelfUnmeasured,
-    SelfDecompressed,
-    SelfPartitionsUnjudged,
-    SelfSpansSampled,
-    SelfSpansDropped,
-    SelfLinksMissed,
-    SelfExportFailures,
     CpuTime,
     MemoryUsage,
     MemoryAvailable,
@@ -250,14 +251,19 @@ const COUNT: Kind = Kind::Histogram(Bounds { first: 0, last: 16 });
 const RATIO: Kind = Kind::Histogram(Bounds { first: -7, last: 1 });
 
 /// All metrics, in the order of [`Metric`].
-pub const TABLE: &[Descriptor] = &joined::<{ wire::ROWS.len() + host::ROWS.len() }>();
+pub const TABLE: &[Descriptor] = &joined::<{ wire::ROWS.len() + group::ROWS.len() + host::ROWS.len() }>();
 
 const fn joined<const ROWS: usize>() -> [Descriptor; ROWS] {
+    let parts = [wire::ROWS, group::ROWS, host::ROWS];
     let mut rows = [wire::ROWS[0]; ROWS];
-    let mut at = 0;
-    while at < ROWS {
-        rows[at] = if at < wire::ROWS.len() { wire::ROWS[at] } else { host::ROWS[at - wire::ROWS.len()] };
-        at += 1;
+    let (mut at, mut part) = (0, 0);
+    while part < parts.len() {
+        let mut row = 0;
+        while row < parts[part].len() {
+            rows[at] = parts[part][row];
+            (at, row) = (at + 1, row + 1);
+        }
+        part += 1;
     }
     rows
 }

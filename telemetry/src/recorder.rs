@@ -538,7 +538,10 @@ impl Sink for RecorderSink<'_> {
         let Self { recorder, shard } = self;
         match &observation {
             Observation::RequestHead(head) => recorder.request_head(shard, head),
-            Observation::ProduceHead(head) => recorder.request_is(shard, None, Some(head.acks)),
+            Observation::ProduceHead(head) => {
+                recorder.request_is(shard, None, Some(head.acks));
+                recorder.produce_begins(head);
+            }
             Observation::ProducePartition(partition) => recorder.produce_partition(shard, partition),
             Observation::ProduceBatch(batch) => recorder.produce_batch(shard, batch),
             Observation::ProduceResult(result) => {

@@ -31,16 +31,17 @@ pub(crate) struct Args {
 ///
 /// Of the comparison with the truth on the wire only what is exact: a busy machine spoils latencies. And it has to see when
 /// it is deceived.
-const PROGRAMS: [Program; 7] = [
+const PROGRAMS: [Program; 8] = [
     Program::new("fuzz", "xtask", &["fuzz", "--seconds=10"], 0),
     Program::new("truth", "kafkascope-truth", &["--kafka=4", EXACT], 0).on_kafka(),
     Program::new("truth", "kafkascope-truth", &["--kafka=3.9", EXACT], 0).on_kafka(),
     Program::new("truth", "kafkascope-truth", &["--kafka=4", "--break=27"], 1).on_kafka(),
+    Program::new("truth", "kafkascope-truth", &["--kafka=4", "--only=40,44", "--break=44"], 1).on_kafka(),
     Program::new("truth", "kafkascope-truth", &["--kafka=4", "--only=host"], 0).on_kafka().for_root(),
     Program::new("truth", "kafkascope-truth", &["--kafka=3.9", "--only=11,15,16,37,41"], 0).on_kafka().for_root(),
     Program::new("truth", "kafkascope-truth", &["--kafka=4", "--break=11"], 1).on_kafka().for_root(),
 ];
-const EXACT: &str = "--only=9,10,18,19,21,23,26,27,28";
+const EXACT: &str = "--only=9,10,18,19,21,23,24,25,26,27,28,39,40,44";
 
 /// A program that stands beside this one.
 struct Program {

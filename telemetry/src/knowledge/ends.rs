@@ -8,6 +8,9 @@ use super::fact::End;
 /// connections may overtake each other by less.
 const GRACE: u64 = 1_000_000_000;
 
+/// A last stable offset that was told so long before the end is not known any more: 5 s.
+const TOLD: u64 = 5_000_000_000;
+
 /// Moments that are remembered. When there are more, every second one is forgotten, so that the past gets coarser the
 /// longer ago it is.
 const MOMENTS: usize = 64;
@@ -32,13 +35,24 @@ impl Ends {
 
     /// Learns an end. Returns whether it says what is believed from now on.
     pub(crate) fn learn(&mut self, end: &End) -> bool {
+        let no_transaction = self.stable.0 >= 0 && self.stable.0 == self.high.0;
         let is_so = take(&mut self.high, end.high, end.at);
+        if end.plain && no_transaction && is_so {
+            self.stable = self.high;
+        }
         take(&mut self.stable, end.stable, end.at);
         take(&mut self.start, end.start, end.at);
         if is_so && self.high.0 >= 0 {
             self.remember(self.high);
         }
         is_so
+    }
+
+    /// The last stable offset, if it is known: whoever waits for transactions and reads is told within a second when the
+    /// end has moved.
+    pub(crate) fn stable(&self) -> Option<(i64, u64)> {
+        let is_known = self.stable.0 == self.high.0 || self.high.1 <= self.stable.1.saturating_add(TOLD);
+        (self.stable.0 >= 0 && is_known).then_some(self.stable)
     }
 
     fn remember(&mut self, (high, at): (i64, u64)) {
@@ -97,7 +111,7 @@ mod tests {
 
     fn end(high: i64, seconds: u64) -> End {
         let of = PartitionName { cluster: "".into(), topic: "t".into(), partition: 0 };
-        End { of, high, stable: -1, start: -1, at: seconds * SECOND }
+        End { of, high, stable: -1, start: -1, plain: false, at: seconds * SECOND }
     }
 
     #[test]
@@ -109,6 +123,20 @@ mod tests {
         assert_eq!(ends.high.0, 10);
         assert!(ends.learn(&end(9, 7)));
         assert_eq!(ends.high.0, 9);
+    }
+
+    #[test]
+    fn the_last_stable_offset_moves_with_the_end_while_no_transaction_is_open_and_is_else_not_known() {
+        let mut ends = Ends::new();
+        ends.learn(&End { stable: 10, ..end(10, 1) });
+        ends.learn(&End { plain: true, ..end(20, 100) });
+        assert_eq!(ends.stable(), Some((20, 100 * SECOND)));
+        ends.learn(&end(30, 101));
+        assert_eq!(ends.stable(), Some((20, 100 * SECOND)), "a transaction has begun");
+        ends.learn(&End { plain: true, ..end(40, 110) });
+        assert_eq!(ends.stable(), None, "nobody knows whether it has ended");
+        ends.learn(&End { stable: 30, ..end(40, 111) });
+        assert_eq!(ends.stable(), Some((30, 111 * SECOND)));
     }
 
     #[test]

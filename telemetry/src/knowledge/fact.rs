@@ -61,6 +61,8 @@ pub struct End<T = Arc<str>> {
     pub stable: i64,
     /// First offset; -1 if not known.
     pub start: i64,
+    /// The end was told to a producer that uses no transactions: if none was open before, the last stable offset is there, too.
+    pub plain: bool,
     /// When that was so.
     pub at: u64,
 }
@@ -237,8 +239,8 @@ impl<T> Fact<T> {
     /// With other names for its topics.
     fn named<U>(self, name: &mut impl FnMut(T) -> U) -> Fact<U> {
         match self {
-            Self::End(End { of, high, stable, start, at }) => {
-                Fact::End(End { of: of.named(name), high, stable, start, at })
+            Self::End(End { of, high, stable, start, plain, at }) => {
+                Fact::End(End { of: of.named(name), high, stable, start, plain, at })
             }
             Self::Position(Position { of, client, connection, asked, next, at, began, read_committed, left }) => {
                 let of = of.named(name);

@@ -156,7 +156,7 @@ fn reads(position: &Position, seen: u64, seats: &[(&GroupName, &Seat)], of: &Par
 /// How far a position is behind the end that its client may read to.
 fn lag(position: &Position, ends: &[Known<Ends>]) -> Option<i64> {
     let end = if position.read_committed {
-        let stable = ends.iter().map(|known| known.value.stable).filter(|(stable, _)| *stable >= 0);
+        let stable = ends.iter().filter_map(|known| known.value.stable());
         stable.max_by_key(|(_, at)| *at)?.0
     } else {
         high(ends)?.high.0

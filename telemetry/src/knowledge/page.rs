@@ -42,9 +42,10 @@ pub(super) fn page(state: &State, instance: &str, cursor: u64) -> Page {
     for (of, known) in state.ends.iter() {
         for known in changed(known, cursor) {
             let ends = &known.value;
-            let (high, stable, start) = (ends.high.0, ends.stable.0, ends.start.0);
+            let (high, stable, start) = (ends.high.0, ends.stable().map_or(-1, |(stable, _)| stable), ends.start.0);
             let at = ends.high.1.max(ends.stable.1).max(ends.start.1);
-            facts.push((known.version, Fact::End(End { of: of.clone(), high, stable, start, at })));
+            let (of, plain) = (of.clone(), false);
+            facts.push((known.version, Fact::End(End { of, high, stable, start, plain, at })));
         }
     }
     for (_, known) in state.positions.iter() {

@@ -10,7 +10,7 @@ use super::fact::{
     ClientName, Commit, End, Fact, Jump, Member, Note, PartitionName, Pending, Position, Told, TransactionEnd,
     TransactionName,
 };
-use super::members::{Attribution, GroupName, MemberName, Seat, attribute};
+use super::members::{Attribution, GroupName, MemberName, Seat};
 use super::rebalances::{Epochs, Rebalance, Rebalances};
 use super::store::{OWN, Origin, Store};
 use crate::dictionary::Dictionary;
@@ -37,11 +37,8 @@ const COMMITS: usize = 100_000;
 /// A commit is true until the next one; brokers keep it for 7 days.
 const COMMIT_LIFE: u64 = 7 * 86_400 * SECOND;
 
-/// Transactions with commits that have not ended, and their commits together.
+/// Transactions with commits that have not ended.
 const PENDING: usize = 10_000;
-const PENDING_COMMITS: usize = 100_000;
-/// Of one transaction, so that they fit on a page.
-const PENDING_OF_ONE: usize = 4_000;
 /// `transaction.max.timeout.ms` is 15 min.
 const PENDING_LIFE: u64 = 1_200 * SECOND;
 
@@ -114,7 +111,7 @@ pub(crate) struct State {
     jumps: VecDeque<(Jump, Option<u64>, u64)>,
     ahead: VecDeque<(Commit, u64)>,
     assigned: usize,
-    pending_commits: usize,
+    pub(super) pending_commits: usize,
     pub(crate) version: u64,
     /// Facts that there was no room for.
     pub(crate) lost: u64,
@@ -197,7 +194,7 @@ impl State {
         reading.push((position, now));
     }
 
-    fn commit(&mut self, origin: Origin, commit: Commit, now: u64) {
+    pub(super) fn commit(&mut self, origin: Origin, commit: Commit, now: u64) {
         let group = GroupName { cluster: commit.of.cluster.clone(), group: commit.group.clone() };
         if origin == OWN && commit.client.is_some() {
             if let Some(own) = self.group(&group) {
@@ -213,69 +210,6 @@ impl State {
         if is_new || commit.at >= known.at {
             (known.at, known.seen, known.version) = (commit.at, now, self.version);
             known.value = commit;
-        }
-    }
-
-    fn pend(&mut self, origin: Origin, pending: Pending, now: u64) {
-        let cluster = &pending.commit.of.cluster;
-        let ended = self.transactions.newest(&(cluster.clone(), pending.transaction.clone()));
-        // Its end was told first.
-        if let Some(end) = ended.map(|known| &known.value).filter(|end| ends(end, &pending)) {
-            if end.committed {
-                self.commit(origin, Commit { client: None, ..pending.commit }, now);
-            }
-            return;
-        }
-        if self.pending_commits >= PENDING_COMMITS {
-            self.lost += 1;
-            return;
-        }
-        let (at, key) = (pending.commit.at, (cluster.clone(), pending.transaction.id.clone()));
-        let (known, _) = self.pending.entry(key, origin, || (Vec::new(), at));
-        (known.at, known.seen, known.version) = (known.at.max(at), now, self.version);
-        let same = |other: &Pending| {
-            other.transaction == pending.transaction
-                && (&other.commit.group, &other.commit.of) == (&pending.commit.group, &pending.commit.of)
-        };
-        let is_full = known.value.len() >= PENDING_OF_ONE;
-        match known.value.iter_mut().find(|other| same(other)) {
-            Some(other) if at >= other.commit.at => *other = pending,
-            Some(_) => {}
-            None if is_full => self.lost += 1,
-            None => {
-                known.value.push(pending);
-                self.pending_commits += 1;
-            }
-        }
-    }
-
-    fn transaction(&mut self, origin: Origin, end: TransactionEnd, now: u64) {
-        let key = (end.cluster.clone(), end.transaction.id.clone());
-        for known in self.pending.remove(&key).into_iter().flatten() {
-            let (origin, at, seen, version) = (known.origin, known.at, known.seen, known.version);
-            self.pending_commits = self.pending_commits.saturating_sub(known.value.len());
-            // Those of the next transaction stay; those of another producer, whose place was taken, are void.
-            let (kept, done): (Vec<_>, Vec<_>) = known
-                .value
-                .into_iter()
-                .filter(|pending| pending.transaction == end.transaction)
-                .partition(|pending| !ends(&end, pending));
-            if !kept.is_empty() {
-                self.pending_commits += kept.len();
-                let (known, _) = self.pending.entry(key.clone(), origin, || (kept, at));
-                (known.seen, known.version) = (seen, version);
-            }
-            for pending in done.into_iter().filter(|_| end.committed) {
-                let commit = Commit { at: end.at.max(pending.commit.at), ..pending.commit };
-                self.version += u64::from(origin == OWN);
-                self.commit(origin, commit, now);
-            }
-        }
-        let key = (end.cluster.clone(), end.transaction.clone());
-        let (known, is_new) = self.transactions.entry(key, origin, || (end.clone(), end.at));
-        if is_new || end.at >= known.at {
-            (known.at, known.seen, known.version) = (end.at, now, self.version);
-            known.value = end;
         }
     }
 
@@ -356,16 +290,6 @@ impl State {
             by_client.entry(&seat.client).or_default().push((group, seat));
         }
         by_client
-    }
-
-    /// Whether a commit is past all that its client was given; `None` if that is not known.
-    fn is_ahead(&self, commit: &Commit, now: u64) -> Option<bool> {
-        let key = (commit.client.clone()?, commit.of.clone());
-        let (_, all) = self.positions.get(&key)?;
-        let read = all.iter().flat_map(|known| &known.value);
-        let given =
-            read.filter(|(_, seen)| now.saturating_sub(*seen) <= 3 * READING).map(|(position, _)| position.next);
-        Some(commit.offset > given.max()?)
     }
 
     /// Forgets what `origin` told.
@@ -464,44 +388,4 @@ impl State {
             }
         }
     }
-
-    /// What a client never asked for, if it is not another's turn to have asked for it. On a new connection (`began_on`) it
-    /// goes on where it stopped on the one before.
-    fn skipped(&self, jump: &Jump, began_on: Option<u64>, seats: &[(&GroupName, &Seat)]) -> Option<Event> {
-        let group = attribute(seats, &jump.of);
-        let (from, from_at) = match began_on {
-            None => (jump.from, jump.from_at),
-            Some(connection) => self.stopped(jump, connection)?,
-        };
-        let records = u64::try_from(jump.to.saturating_sub(from)).ok().filter(|records| *records > 0)?;
-        let here = seats.iter().filter(|(name, _)| name.cluster == jump.of.cluster);
-        let since = here.clone().filter_map(|(_, seat)| seat.since(&jump.of.topic, jump.of.partition)).min();
-        let goes_on = match since {
-            // It was another's in between.
-            Some(since) => since <= from_at,
-            // A client outside of any group: whether another connection goes on or begins anew cannot be told.
-            None => began_on.is_none() && here.clone().all(|(_, seat)| seat.is_assigned_something().is_none()),
-        };
-        let group = group.map(|(how, group)| (how, group.cloned()));
-        goes_on.then(|| Event::Skipped { client: jump.client.clone(), of: jump.of.clone(), records, group })
-    }
-
-    /// Where a client had stopped on its other connections before it began on this one. Nowhere if one of them goes on.
-    fn stopped(&self, jump: &Jump, connection: u64) -> Option<(i64, u64)> {
-        let (_, all) = self.positions.get(&(jump.client.clone(), jump.of.clone()))?;
-        let others = all.iter().flat_map(|known| known.value.iter().map(move |(position, _)| (known.origin, position)));
-        let others: Vec<&Position> = others
-            .filter(|(origin, position)| !(*origin == OWN && position.connection == connection))
-            .map(|(_, position)| position)
-            .collect();
-        if others.iter().any(|other| other.at > jump.to_at) {
-            return None;
-        }
-        others.iter().map(|other| (other.next, other.at)).max_by_key(|(_, at)| *at)
-    }
-}
-
-/// Whether what is pending is of the transaction that ended, or of one before.
-fn ends(end: &TransactionEnd, pending: &Pending) -> bool {
-    pending.epoch < end.epoch || (pending.epoch == end.epoch && pending.commit.at <= end.at)
 }

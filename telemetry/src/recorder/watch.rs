@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kafkascope_protocol::{
     Exchange, FetchAsked, FetchForgotten, FetchHead, FetchPartition, OffsetAsked, OffsetListed, Outcome,
-    PartitionBatch, ProduceResult, RequestSeq, Timestamp, TopicIndex, TopicRef,
+    PartitionBatch, ProduceHead, ProduceResult, RequestSeq, Timestamp, TopicIndex, TopicRef,
 };
 
 use super::Recorder;
@@ -42,6 +42,8 @@ pub(super) struct Watching {
     session: u32,
     /// The request that is being read is a follower's.
     follower: bool,
+    /// The producer has begun transactions.
+    transactional: bool,
     /// The partition whose batches are being read.
     reading: Option<u32>,
     /// Watches whose end was told by a response that has not ended.
@@ -202,6 +204,11 @@ impl Recorder {
         }
     }
 
+    #[inline]
+    pub(super) fn produce_begins(&mut self, head: &ProduceHead<'_>) {
+        self.watching.transactional |= head.transactional_id.is_some();
+    }
+
     /// A producer was told where its records are: behind them is the end.
     #[inline]
     pub(super) fn produce_told(&mut self, shard: &mut Shard, result: &ProduceResult<'_>, records: u64) {
@@ -211,6 +218,7 @@ impl Recorder {
         if let Some(watch) = self.watch(shard, result.topic, result.partition) {
             let end = result.base_offset.saturating_add_unsigned(records);
             if shard.watches.ends(watch, end, -1, result.log_start_offset.unwrap_or(-1)) {
+                shard.watches.is_plain(watch, !self.watching.transactional);
                 self.watching.moved.push(watch);
             }
         }

@@ -45,6 +45,8 @@ struct Watch {
     high: i64,
     stable: i64,
     start: i64,
+    /// Of a producer without transactions.
+    plain: bool,
     end_at: Timestamp,
     told: Timestamp,
     left: bool,
@@ -125,6 +127,7 @@ impl Watches {
             high: NONE,
             stable: NONE,
             start: NONE,
+            plain: false,
             end_at: zero,
             told: zero,
             left: false,
@@ -242,6 +245,13 @@ impl Watches {
         true
     }
 
+    /// The producer on this connection uses transactions, or does not.
+    pub(crate) fn is_plain(&mut self, watch: u32, plain: bool) {
+        if let Some(watch) = self.rows.get_mut(watch as usize) {
+            watch.plain = plain;
+        }
+    }
+
     /// When what [`ends`](Self::ends) took was told.
     pub(crate) fn ends_at(&mut self, watch: u32, at: Timestamp) {
         if let Some(watch) = self.rows.get_mut(watch as usize) {
@@ -353,7 +363,8 @@ impl Watch {
     fn end(&self) -> Option<End<Arc<Topic>>> {
         let (high, stable, start, at) = (self.high, self.stable, self.start, self.end_at.0);
         let known = high >= 0 || stable >= 0 || start >= 0;
-        self.name().filter(|_| known).map(|of| End { of, high, stable, start, at })
+        let plain = self.plain;
+        self.name().filter(|_| known).map(|of| End { of, high, stable, start, plain, at })
     }
 
     fn position(&self, fetcher: &Fetcher) -> Option<Position<Arc<Topic>>> {
