@@ -21,6 +21,7 @@ mod compression;
 mod dictionary;
 pub mod histogram;
 mod inventory;
+pub mod knowledge;
 mod labels;
 pub mod metric;
 pub mod otlp;

@@ -16,9 +16,11 @@
 mod compression;
 mod exchange;
 mod fetch;
+mod group;
 mod produce;
 mod seldom;
 mod tcp;
+mod watch;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -35,8 +37,10 @@ use crate::shard::row::TopicRow;
 use crate::shard::{Shard, Slot};
 use crate::span::Legs;
 use fetch::Fetched;
+use group::Asking;
 use produce::{HeldQueue, LastBatch};
 pub use tcp::{Side, TcpFigures, TcpRecorder};
+use watch::Watching;
 
 /// APIs, with their versions, whose places a connection remembers. Clients use some ten; a hostile one that uses more has
 /// them looked up again and again.
@@ -137,6 +141,8 @@ pub struct Recorder {
     fetched: Vec<Fetched>,
     /// Index in `fetched` of the topic whose batches come.
     fetching: usize,
+    watching: Watching,
+    asking: Asking,
     seed: u64,
 }
 
@@ -216,6 +222,8 @@ impl Recorder {
             last_batch: LastBatch::NONE,
             fetched: Vec::new(),
             fetching: 0,
+            watching: Watching::default(),
+            asking: Asking::default(),
             seed: shard.spans.seed(),
         };
         if recorder.depth.is_none() {
@@ -296,6 +304,7 @@ impl Recorder {
             leave(shard, request.slot);
         }
         shard.free_partitions += self.held.len();
+        self.stop_watching(shard);
         shard.routes.row(self.route).open -= 1;
         let labels = Labels { broker: Some(self.broker), reason: Some(reason.name()), ..Labels::default() };
         let slot = shard.events.slot(labels, shard.now());
@@ -329,6 +338,7 @@ impl Recorder {
     #[inline(always)]
     fn request_head(&mut self, shard: &mut Shard, head: &RequestHead) {
         let (seq, api, version) = (head.seq, head.api, head.version);
+        self.watching.request_at = head.first_byte;
         if self.begun.is_some() {
             self.request_is_undecoded(shard);
         }
@@ -520,18 +530,30 @@ impl Sink for RecorderSink<'_> {
             Observation::ProduceHead(head) => recorder.request_is(shard, None, Some(head.acks)),
             Observation::ProducePartition(partition) => recorder.produce_partition(shard, partition),
             Observation::ProduceBatch(batch) => recorder.produce_batch(shard, batch),
-            Observation::ProduceResult(result) => recorder.produce_result(result),
+            Observation::ProduceResult(result) => {
+                if let Some(records) = recorder.produce_result(result) {
+                    recorder.produce_told(shard, result, records);
+                }
+            }
             Observation::FetchHead(head) => {
                 let follower = head.replica_id.is_some_and(|id| id >= 0);
                 recorder.request_is(shard, Some(follower), None);
+                recorder.fetch_begins(shard, head, follower);
             }
-            Observation::FetchPartition(partition) => recorder.fetch_partition(shard, partition),
-            Observation::FetchBatch(batch) => recorder.fetch_batch(batch),
+            Observation::FetchAsked(asked) => recorder.fetch_asked(shard, asked),
+            Observation::FetchPartition(partition) => {
+                recorder.fetch_partition(shard, partition);
+                recorder.fetch_told(shard, partition);
+            }
+            Observation::FetchBatch(batch) => {
+                recorder.fetch_batch(batch);
+                recorder.fetch_gave(shard, batch);
+            }
             Observation::Measured(measured) => recorder.measured(shard, measured),
             Observation::Captured(captured) => recorder.captured(shard, captured),
             Observation::Exchange(exchange) => recorder.exchange(shard, exchange),
             // Not needed for any metric yet.
-            Observation::FetchAsked(_) | Observation::PartitionMetadata(_) | Observation::Broker(_) => {}
+            Observation::PartitionMetadata(_) | Observation::Broker(_) => {}
             other => recorder.seldom(shard, other),
         }
     }

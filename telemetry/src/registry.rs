@@ -21,11 +21,12 @@ use crate::compression::{Found, Missed, SampleQueue, Samples};
 use crate::dictionary::{Broker, Dictionary, lock};
 use crate::histogram::Histogram;
 use crate::inventory;
+use crate::knowledge::Knowledge;
 use crate::labels::Labels;
 use crate::metric::{Kind, Metric};
 use crate::rates::Rates;
 use crate::readings::{Reading, Readings};
-use crate::resource::Resource;
+use crate::resource::{Resource, instance_id};
 use crate::series::Series;
 use crate::shard::{Change, Delta};
 use crate::snapshot::{Gone, Point, Snapshot, Value};
@@ -94,6 +95,7 @@ impl Signal {
 pub struct Registry {
     dictionary: Arc<Dictionary>,
     resource: Arc<Resource>,
+    knowledge: Knowledge,
     state: Mutex<State>,
     samples: SampleQueue,
     /// Until when totals have been exported; `u64::MAX` while nobody exports.
@@ -152,7 +154,9 @@ impl Registry {
             inventory: Timestamp(0),
             latest: now,
         };
+        let knowledge = Knowledge::new(dictionary.clone(), &instance_id(), now);
         Arc::new(Self {
+            knowledge,
             dictionary,
             resource: Arc::new(resource),
             state: Mutex::new(state),
@@ -167,6 +171,12 @@ impl Registry {
         &self.dictionary
     }
 
+    /// What is known of partitions, consumers and groups.
+    #[must_use]
+    pub fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
+    }
+
     /// Who reports.
     #[must_use]
     pub fn resource(&self) -> &Resource {
@@ -175,7 +185,8 @@ impl Registry {
 
     /// Adds what a worker counted.
     pub fn absorb(&self, delta: Delta) {
-        let Delta { since, until, changes, samples, spans, spans_dropped } = delta;
+        let Delta { since, until, changes, samples, spans, spans_dropped, told, told_lost } = delta;
+        self.knowledge.learn_own(told, told_lost, until);
         let refused = self.samples.push(Samples { since, until, samples });
         let state = &mut *lock(&self.state);
         self.unmeasured(state, Missed::QueueFull, refused, since);
@@ -230,6 +241,7 @@ impl Registry {
 
     /// All workers have been heard: takes a sample for rates and forgets what expired. To be called about once a second.
     pub fn settle(&self, now: Timestamp) {
+        self.read(self.knowledge.settle(now));
         let state = &mut *lock(&self.state);
         state.latest = state.latest.max(now);
         for dimension in Dimension::ALL {

@@ -6,6 +6,7 @@
 
 mod arena;
 pub(crate) mod row;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use kafkascope_protocol::Timestamp;
 use crate::compression::{Missed, Sample, Turns};
 use crate::dictionary::Dictionary;
 use crate::histogram::Histogram;
+use crate::knowledge::fact::Told;
 use crate::labels::Labels;
 use crate::metric::Metric;
 use crate::series::Series;
@@ -24,6 +26,7 @@ use row::{
     AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, EventRow, InFlightRow, LegRow, ProcessRow, RequestRow,
     RouteRow, TopicRow,
 };
+use watch::Watches;
 
 /// Partitions of Produce requests that all connections of a worker together may remember until their response comes: 10
 /// MB. A producer has five requests in flight, each with the partitions of one broker.
@@ -60,6 +63,7 @@ pub struct Shard {
     pub(crate) samples: Vec<Sample>,
     /// Batches that were not measured, in the order of [`Missed::ALL`].
     missed: [u64; Missed::ALL.len()],
+    pub(crate) watches: Watches,
 }
 
 impl Shard {
@@ -88,6 +92,7 @@ impl Shard {
             turns: Turns::new(now),
             samples: Vec::new(),
             missed: [0; Missed::ALL.len()],
+            watches: Watches::default(),
         }
     }
 
@@ -140,8 +145,17 @@ impl Shard {
         let since = std::mem::replace(&mut self.drained, now);
         let samples = std::mem::take(&mut self.samples);
         let (spans, spans_dropped) = self.spans.take();
-        let delta = Delta { since, until: now, changes: Vec::new(), samples, spans, spans_dropped };
-        Draining { delta, arena: 0, row: 0 }
+        let delta = Delta {
+            since,
+            until: now,
+            changes: Vec::new(),
+            samples,
+            spans,
+            spans_dropped,
+            told: Vec::new(),
+            told_lost: 0,
+        };
+        Draining { delta, arena: 0, row: 0, watch: 0 }
     }
 
     /// Goes on. Whether all is done, and [`Draining::delta`] complete.
@@ -175,7 +189,17 @@ impl Shard {
         if any_freed {
             self.epoch = self.epoch.wrapping_add(1);
         }
-        draining.arena == 12
+        draining.arena == 12 && self.drain_watches(draining)
+    }
+
+    fn drain_watches(&mut self, draining: &mut Draining) -> bool {
+        let Delta { until, told, told_lost, .. } = &mut draining.delta;
+        draining.watch = self.watches.drain(*until, draining.watch, ROWS_AT_ONCE, told);
+        if draining.watch < self.watches.rows() {
+            return false;
+        }
+        *told_lost = self.watches.take_told(*until, told);
+        true
     }
 }
 
@@ -186,6 +210,7 @@ pub struct Draining {
     pub delta: Delta,
     arena: usize,
     row: usize,
+    watch: usize,
 }
 
 /// What changed in a shard during an interval.
@@ -198,6 +223,10 @@ pub struct Delta {
     pub(crate) samples: Vec<Sample>,
     pub(crate) spans: Vec<Span>,
     pub(crate) spans_dropped: u64,
+    /// What is known of partitions and groups.
+    pub(crate) told: Vec<Told>,
+    /// What there was no room for.
+    pub(crate) told_lost: u64,
 }
 
 /// How a series changed.

@@ -22,12 +22,12 @@ pub struct Topic {
     id: Option<TopicId>,
     seen: Timestamp,
     label: OnceLock<Arc<str>>,
-    _live: Option<Live>,
+    live: Option<Live>,
 }
 
 impl Topic {
     pub(crate) fn named(number: u32, cluster: Option<Arc<str>>, name: Arc<str>, live: Option<Live>) -> Self {
-        Self { number, cluster, id: None, seen: Timestamp(0), label: OnceLock::from(name), _live: live }
+        Self { number, cluster, id: None, seen: Timestamp(0), label: OnceLock::from(name), live }
     }
 
     pub(crate) fn unnamed(
@@ -37,11 +37,16 @@ impl Topic {
         seen: Timestamp,
         live: Option<Live>,
     ) -> Self {
-        Self { number, cluster, id: Some(id), seen, label: OnceLock::new(), _live: live }
+        Self { number, cluster, id: Some(id), seen, label: OnceLock::new(), live }
     }
 
     pub(crate) fn number(&self) -> u32 {
         self.number
+    }
+
+    /// Whether it stands for all above the cap.
+    pub(crate) fn is_other(&self) -> bool {
+        self.live.is_none()
     }
 
     /// The cluster, if there is a name for it.

@@ -64,8 +64,9 @@ impl Recorder {
                 self.produced(shard, exchange);
             }
             Api::FETCH => self.fetched(shard, exchange, follower.unwrap_or(false)),
-            _ => {}
+            _ => self.other_exchange(shard, exchange),
         }
+        self.told(shard, exchange);
     }
 
     /// Request `seq` is no longer in flight.

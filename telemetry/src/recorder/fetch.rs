@@ -63,7 +63,7 @@ impl Recorder {
     #[inline(always)]
     pub(super) fn fetch_batch(&mut self, batch: &PartitionBatch<'_>) {
         if let Some(fetched) = self.fetched.get_mut(self.fetching) {
-            fetched.messages += delivered(&batch.head, batch.fetch_offset);
+            fetched.messages += if batch.aborted { 0 } else { delivered(&batch.head, batch.fetch_offset) };
         }
     }
 

@@ -18,7 +18,7 @@ use crate::span::{ExchangeSpan, Operation};
 const LONGEST_FILL_MS: i64 = 3_600_000;
 
 /// The partition answered with an error after the append: the records are there.
-const APPENDED: [ErrorCode; 3] = [
+pub(super) const APPENDED: [ErrorCode; 3] = [
     ErrorCode::NONE,
     ErrorCode(7),  // REQUEST_TIMED_OUT
     ErrorCode(20), // NOT_ENOUGH_REPLICAS_AFTER_APPEND
@@ -70,9 +70,9 @@ struct Places {
 const LOOKED_THROUGH: usize = 16;
 
 impl HeldQueue {
-    /// The broker's answer for a partition, wherever that is.
+    /// The broker's answer for a partition, wherever that is. Returns how many records it is for.
     #[inline(never)]
-    fn answer(&mut self, seq: RequestSeq, topic: TopicIndex, partition: i32, error: ErrorCode) {
+    fn answer(&mut self, seq: RequestSeq, topic: TopicIndex, partition: i32, error: ErrorCode) -> Option<u64> {
         let range = self.range(seq);
         let own = self.parts.get(range.clone()).unwrap_or_default();
         let index = if own.len() <= LOOKED_THROUGH {
@@ -90,7 +90,9 @@ impl HeldQueue {
         {
             held.answer = Some(error);
             self.next_answer = index + 1;
+            return Some(held.records);
         }
+        None
     }
 
     /// How many there are.
@@ -248,8 +250,9 @@ impl Recorder {
         slot
     }
 
+    /// Returns how many records the answer is for.
     #[inline(always)]
-    pub(super) fn produce_result(&mut self, result: &ProduceResult<'_>) {
+    pub(super) fn produce_result(&mut self, result: &ProduceResult<'_>) -> Option<u64> {
         let ProduceResult { seq, topic, partition, error, .. } = *result;
         let queue = &mut self.held;
         // A broker answers in an order of its own, but often it is that of the request.
@@ -258,8 +261,9 @@ impl Recorder {
         {
             held.answer = Some(error);
             queue.next_answer += 1;
+            Some(held.records)
         } else {
-            queue.answer(seq, topic.index, partition, error);
+            queue.answer(seq, topic.index, partition, error)
         }
     }
 
