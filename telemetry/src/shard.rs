@@ -6,6 +6,7 @@
 
 mod arena;
 pub(crate) mod row;
+mod sightings;
 pub(crate) mod watch;
 
 use std::sync::Arc;
@@ -23,9 +24,10 @@ use crate::span::{Span, SpanQueue};
 use arena::Drained;
 pub(crate) use arena::{Arena, Slot};
 use row::{
-    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, EventRow, InFlightRow, LegRow, ProcessRow, RequestRow,
-    RouteRow, TopicRow,
+    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, ErrorRow, EventRow, InFlightRow, LegRow, ProcessRow,
+    RequestRow, RouteRow, ThrottleRow, TopicRow,
 };
+use sightings::Sightings;
 use watch::Watches;
 
 /// Partitions of Produce requests that all connections of a worker together may remember until their response comes: 10
@@ -34,6 +36,9 @@ const HELD_PARTITIONS: usize = 262_144;
 
 /// Rows that are drained at once: a millisecond's work when all their series are new.
 const ROWS_AT_ONCE: usize = 128;
+
+/// Kinds of rows.
+const ARENAS: usize = 14;
 
 /// One worker's counters.
 #[derive(Debug)]
@@ -52,6 +57,8 @@ pub struct Shard {
     pub(crate) legs: Arena<LegRow>,
     pub(crate) ended: Arena<EndedRow>,
     pub(crate) routes: Arena<RouteRow>,
+    pub(crate) throttles: Arena<ThrottleRow>,
+    pub(crate) errors: Arena<ErrorRow>,
     pub(crate) events: Arena<EventRow>,
     process: Arena<ProcessRow>,
     pub(crate) spans: SpanQueue,
@@ -64,6 +71,7 @@ pub struct Shard {
     /// Batches that were not measured, in the order of [`Missed::ALL`].
     missed: [u64; Missed::ALL.len()],
     pub(crate) watches: Watches,
+    pub(crate) sightings: Sightings,
 }
 
 impl Shard {
@@ -84,6 +92,8 @@ impl Shard {
             legs: Arena::new(&dictionary),
             ended: Arena::new(&dictionary),
             routes: Arena::new(&dictionary),
+            throttles: Arena::new(&dictionary),
+            errors: Arena::new(&dictionary),
             events: Arena::new(&dictionary),
             process: Arena::new(&dictionary),
             dictionary,
@@ -93,6 +103,7 @@ impl Shard {
             samples: Vec::new(),
             missed: [0; Missed::ALL.len()],
             watches: Watches::default(),
+            sightings: Sightings::default(),
         }
     }
 
@@ -142,6 +153,7 @@ impl Shard {
     pub fn begin_drain(&mut self, now: Timestamp) -> Draining {
         self.count_missed();
         self.turns.pass(now);
+        self.sightings.pass(now);
         let since = std::mem::replace(&mut self.drained, now);
         let samples = std::mem::take(&mut self.samples);
         let (spans, spans_dropped) = self.spans.take();
@@ -160,7 +172,7 @@ impl Shard {
 
     /// Goes on. Whether all is done, and [`Draining::delta`] complete.
     pub fn drain_some(&mut self, draining: &mut Draining) -> bool {
-        let arenas: [&mut dyn Drained; 12] = [
+        let arenas: [&mut dyn Drained; ARENAS] = [
             &mut self.requests,
             &mut self.durations,
             &mut self.in_flight,
@@ -171,6 +183,8 @@ impl Shard {
             &mut self.legs,
             &mut self.ended,
             &mut self.routes,
+            &mut self.throttles,
+            &mut self.errors,
             &mut self.events,
             &mut self.process,
         ];
@@ -189,7 +203,7 @@ impl Shard {
         if any_freed {
             self.epoch = self.epoch.wrapping_add(1);
         }
-        draining.arena == 12 && self.drain_watches(draining)
+        draining.arena == ARENAS && self.drain_watches(draining)
     }
 
     fn drain_watches(&mut self, draining: &mut Draining) -> bool {

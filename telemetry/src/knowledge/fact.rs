@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kafkascope_protocol::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::health::Sighting;
 use crate::topic::Topic;
 
 /// A client: its id, and its host unless clients are told apart by id only.
@@ -222,7 +223,7 @@ pub(crate) struct Jump<T = Arc<str>> {
 }
 
 impl<T> PartitionName<T> {
-    fn named<U>(self, name: &mut impl FnMut(T) -> U) -> PartitionName<U> {
+    pub(crate) fn named<U>(self, name: &mut impl FnMut(T) -> U) -> PartitionName<U> {
         PartitionName { cluster: self.cluster, topic: name(self.topic), partition: self.partition }
     }
 }
@@ -301,6 +302,7 @@ impl<T> Note<T> {
 pub(crate) enum Told<T = Arc<str>> {
     Fact(Fact<T>),
     Note(Note<T>),
+    Sighting(Sighting<T>),
 }
 
 impl Told<Arc<Topic>> {
@@ -317,6 +319,7 @@ impl Told<Arc<Topic>> {
         let named = match self {
             Self::Fact(fact) => Told::Fact(fact.named(&mut label)),
             Self::Note(note) => Told::Note(note.named(&mut label)),
+            Self::Sighting(sighting) => Told::Sighting(sighting.named(&mut label)),
         };
         if waits {
             let mut topic = |named: Result<Arc<str>, Arc<Topic>>| match named {
@@ -326,12 +329,14 @@ impl Told<Arc<Topic>> {
             return Err(match named {
                 Told::Fact(fact) => Told::Fact(fact.named(&mut topic)),
                 Told::Note(note) => Told::Note(note.named(&mut topic)),
+                Told::Sighting(sighting) => Told::Sighting(sighting.named(&mut topic)),
             });
         }
         let mut label = |named: Result<Arc<str>, Arc<Topic>>| named.unwrap_or_else(|topic| topic.label_now());
         Ok(match named {
             Told::Fact(fact) => Told::Fact(fact.named(&mut label)),
             Told::Note(note) => Told::Note(note.named(&mut label)),
+            Told::Sighting(sighting) => Told::Sighting(sighting.named(&mut label)),
         })
     }
 }

@@ -64,7 +64,7 @@ impl Scene {
     pub fn connect_from(&mut self, peer: [u8; 4]) -> Connection {
         let (broker, depth, opened) = (self.broker.clone(), Some(Depth::Full), self.now);
         let info = ConnectionInfo { broker, peer: peer.into(), depth, opened };
-        Connection { recorder: Recorder::open(&mut self.shard, info), next: 0, requests: Vec::new() }
+        Connection { recorder: Recorder::open(&mut self.shard, info), next: 0, requests: Vec::new(), throttle_ms: None }
     }
 
     pub fn connect(&mut self, client: &str) -> Connection {
@@ -78,6 +78,8 @@ pub struct Connection {
     pub recorder: Recorder,
     next: u64,
     requests: Vec<(RequestSeq, ApiKey, ApiVersion, Option<Acks>, Timestamp)>,
+    /// Of the next response.
+    pub throttle_ms: Option<i32>,
 }
 
 pub struct Produce {
@@ -246,7 +248,7 @@ impl Connection {
             response_bytes: 50,
             times,
             error,
-            throttle_ms: None,
+            throttle_ms: self.throttle_ms.take(),
             acks,
             fetch,
         };
