@@ -10,6 +10,7 @@ mod connections;
 mod faults;
 mod figures;
 mod foreign;
+mod health;
 mod host;
 mod java;
 mod librdkafka;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         foreign::trials(&stages),
         collector::trials(),
         faults::trials(),
+        health::trials(),
         load::trials(&stages),
         host::trials(),
         probe::trials(),
