@@ -85,10 +85,8 @@ impl Knowledge {
         }
     }
 
-    /// Another proxy may have facts.
-    ///
-    /// # Panics
-    /// Never; above [`MAX_PEERS`] there is none.
+    /// Another proxy may have facts. Above [`MAX_PEERS`] there is none.
+    #[must_use]
     pub fn peer(&self) -> Option<Peer> {
         let peers = &mut *lock(&self.peers);
         peers.push(None);

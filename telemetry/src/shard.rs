@@ -157,16 +157,8 @@ impl Shard {
         let since = std::mem::replace(&mut self.drained, now);
         let samples = std::mem::take(&mut self.samples);
         let (spans, spans_dropped) = self.spans.take();
-        let delta = Delta {
-            since,
-            until: now,
-            changes: Vec::new(),
-            samples,
-            spans,
-            spans_dropped,
-            told: Vec::new(),
-            told_lost: 0,
-        };
+        let (changes, told, told_lost) = (Vec::new(), Vec::new(), 0);
+        let delta = Delta { since, until: now, changes, samples, spans, spans_dropped, told, told_lost };
         Draining { delta, arena: 0, row: 0, watch: 0 }
     }
 

@@ -23,9 +23,14 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_ROUTE", value_name = "LISTEN=UPSTREAM[,OPTION=..]", value_delimiter = ' ')]
     pub(super) route: Option<Vec<Value>>,
 
-    /// Serve /healthz, /readyz, /metrics, /api/clients and /api/topics here.
+    /// Serve /healthz, /readyz, /metrics, /api/clients, /api/topics, /api/groups and /api/facts here.
     #[arg(long, env = "KAFKASCOPE_ADMIN", value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(super) admin: Option<Value>,
+
+    /// The admin address of another proxy of the same clusters, e.g. http://10.0.0.7:9464; once for each. What it has seen
+    /// is joined with what this one sees, so that lag is known where commits pass one proxy and records another.
+    #[arg(long, env = "KAFKASCOPE_PEER", value_name = "URL", value_delimiter = ' ')]
+    pub(super) peer: Option<Vec<Value>>,
 
     /// How much of the traffic is decoded: none, headers or full [default: full].
     #[arg(long, env = "KAFKASCOPE_OBSERVE", value_name = "DEPTH", allow_hyphen_values = true)]
@@ -109,6 +114,8 @@ Examples:
   Metrics and one span in ten to a collector:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --otlp-endpoint http://127.0.0.1:4317 \\
                      --trace-sample-ratio 0.1
+  A live view of a proxy that runs (see kafkascope-proxy top --help):
+    kafkascope-proxy top --admin 127.0.0.1:9464
   Forward only, decode nothing:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --observe none
 
@@ -119,6 +126,6 @@ RUST_LOG sets what is logged to standard error, e.g. RUST_LOG=debug.";
 kafkascope_service::as_typed!(Flags:
     one admin observe workers max_connections connect_timeout drain_timeout otlp_endpoint otlp_protocol export_interval
         trace_sample_ratio client_key principal max_clients max_topics max_principals max_series expiry,
-    many route,
+    many route peer,
     flag config
 );

@@ -45,6 +45,8 @@ fn each_mistake_is_told_with_its_key_and_value() {
         (&["--route", ROUTE, "--principal", "yes"], &["--principal", "yes", "on, off"]),
         (&["--route", ROUTE, "--max-principals", "0"], &["--max-principals", "\"0\""]),
         (&["--route", ROUTE, "--admin", "nonsense"], &["--admin", "nonsense"]),
+        (&["--route", ROUTE, "--peer", "10.0.0.7:9464"], &["--peer", "10.0.0.7:9464", "http://"]),
+        (&["--route", ROUTE, "--peer", "http://10.0.0.7:9464/metrics"], &["--peer", "/metrics"]),
         (&["--route", ROUTE, "--colour", "red"], &["--colour"]),
         (&["--route", ROUTE, "--config", "/nowhere/x.toml"], &["--config", "/nowhere/x.toml"]),
     ];

@@ -53,6 +53,14 @@ pub(crate) struct NamedBroker {
 }
 
 impl<T> Sighting<T> {
+    /// Its topic, if it is of one.
+    pub(crate) fn topic(&self) -> Option<&T> {
+        match self {
+            Self::Leader(Leader { of, .. }) | Self::Answer(Answer { of, .. }) | Self::Diverges(of) => Some(&of.topic),
+            Self::Broker(_) => None,
+        }
+    }
+
     /// With another name for its topic.
     pub(crate) fn named<U>(self, name: &mut impl FnMut(T) -> U) -> Sighting<U> {
         match self {

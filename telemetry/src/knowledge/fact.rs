@@ -305,38 +305,36 @@ pub(crate) enum Told<T = Arc<str>> {
     Sighting(Sighting<T>),
 }
 
+impl<T> Told<T> {
+    fn each_topic(&self, visit: &mut impl FnMut(&T)) {
+        match self {
+            Self::Fact(Fact::End(end)) => visit(&end.of.topic),
+            Self::Fact(Fact::Position(position)) => visit(&position.of.topic),
+            Self::Fact(Fact::Commit(commit)) => visit(&commit.of.topic),
+            Self::Fact(Fact::Pending(pending)) => visit(&pending.commit.of.topic),
+            Self::Fact(Fact::Member(member)) => {
+                member.assigned.iter().flatten().for_each(|assigned| visit(&assigned.topic));
+            }
+            Self::Note(Note::Jump(jump)) => visit(&jump.of.topic),
+            Self::Sighting(sighting) => sighting.topic().into_iter().for_each(visit),
+            Self::Fact(Fact::Transaction(_) | Fact::Topic(_)) | Self::Note(_) => {}
+        }
+    }
+}
+
 impl Told<Arc<Topic>> {
     /// Under the labels of its topics, once all have one.
-    pub(crate) fn settled(self, now: Timestamp) -> Result<Told, Self> {
+    pub(crate) fn settled(self, now: Timestamp) -> Result<Told, Box<Self>> {
         let mut waits = false;
-        let mut label = |topic: Arc<Topic>| match topic.settle(now) {
-            Some(label) => Ok(label.clone()),
-            None => {
-                waits = true;
-                Err(topic)
-            }
-        };
-        let named = match self {
+        self.each_topic(&mut |topic| waits |= topic.settle(now).is_none());
+        if waits {
+            return Err(Box::new(self));
+        }
+        let mut label = |topic: Arc<Topic>| topic.label_now();
+        Ok(match self {
             Self::Fact(fact) => Told::Fact(fact.named(&mut label)),
             Self::Note(note) => Told::Note(note.named(&mut label)),
             Self::Sighting(sighting) => Told::Sighting(sighting.named(&mut label)),
-        };
-        if waits {
-            let mut topic = |named: Result<Arc<str>, Arc<Topic>>| match named {
-                Ok(label) => Arc::new(Topic::named(0, None, label, None)),
-                Err(topic) => topic,
-            };
-            return Err(match named {
-                Told::Fact(fact) => Told::Fact(fact.named(&mut topic)),
-                Told::Note(note) => Told::Note(note.named(&mut topic)),
-                Told::Sighting(sighting) => Told::Sighting(sighting.named(&mut topic)),
-            });
-        }
-        let mut label = |named: Result<Arc<str>, Arc<Topic>>| named.unwrap_or_else(|topic| topic.label_now());
-        Ok(match named {
-            Told::Fact(fact) => Told::Fact(fact.named(&mut label)),
-            Told::Note(note) => Told::Note(note.named(&mut label)),
-            Told::Sighting(sighting) => Told::Sighting(sighting.named(&mut label)),
         })
     }
 }

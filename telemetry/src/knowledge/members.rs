@@ -40,6 +40,9 @@ pub(crate) struct MemberName {
     pub(crate) member: Arc<str>,
 }
 
+/// Partitions in rising order, and since when each is assigned.
+type Partitions = Vec<(i32, u64)>;
+
 /// What is known of a member.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Seat {
@@ -50,8 +53,8 @@ pub(crate) struct Seat {
     /// When it came to its generation.
     pub(crate) moved: u64,
     pub(crate) left: bool,
-    /// By topic: partitions in rising order, and since when each is assigned; `None` while it is not known.
-    assigned: Option<BTreeMap<Arc<str>, Vec<(i32, u64)>>>,
+    /// By topic; `None` while it is not known.
+    assigned: Option<BTreeMap<Arc<str>, Partitions>>,
 }
 
 impl Seat {
@@ -81,7 +84,7 @@ impl Seat {
         }
         if let Some(topics) = &member.assigned {
             let since = |topic: &Arc<str>, partition| self.since(topic, partition).unwrap_or(member.at);
-            let mut assigned: BTreeMap<Arc<str>, Vec<(i32, u64)>> = BTreeMap::new();
+            let mut assigned: BTreeMap<Arc<str>, Partitions> = BTreeMap::new();
             for Assigned { topic, partitions } in topics {
                 let own = assigned.entry(topic.clone()).or_default();
                 own.extend(partitions.iter().map(|&partition| (partition, since(topic, partition))));
@@ -113,7 +116,7 @@ impl Seat {
     /// All that it is assigned, as a fact says it.
     pub(crate) fn assigned(&self) -> Option<Vec<Assigned>> {
         let topics = self.assigned.as_ref()?.iter();
-        let own = |partitions: &Vec<(i32, u64)>| partitions.iter().map(|(partition, _)| *partition).collect();
+        let own = |partitions: &Partitions| partitions.iter().map(|(partition, _)| *partition).collect();
         Some(topics.map(|(topic, partitions)| Assigned { topic: topic.clone(), partitions: own(partitions) }).collect())
     }
 }

@@ -94,18 +94,30 @@ fn committed(state: &State, readings: &mut Readings) {
     }
 }
 
+/// Members, generation, and the newest word of one: when, and of whom.
+#[derive(Default)]
+struct Members {
+    count: i64,
+    generation: Option<i32>,
+    newest: (u64, Origin),
+}
+
 fn members(state: &State, readings: &mut Readings) {
-    let mut groups: HashMap<&GroupName, (i64, i32)> = HashMap::new();
-    for (group, seat) in state.seats(readings.at().0).filter(|(group, _)| state.groups.contains_key(*group)) {
-        let (members, generation) = groups.entry(group).or_insert((0, -1));
-        *members += 1;
-        *generation = seat.generation.max(*generation);
+    let mut groups: HashMap<&GroupName, Members> = HashMap::new();
+    for (name, known) in state.members.iter() {
+        let Some(newest) = known.iter().max_by_key(|known| known.at) else { continue };
+        let members = groups.entry(&name.group).or_default();
+        members.newest = members.newest.max((newest.at, newest.origin));
+        if !newest.value.left {
+            members.count += 1;
+            members.generation = members.generation.max(Some(newest.value.generation));
+        }
     }
-    for (group, (members, generation)) in groups {
+    for (group, members) in groups.into_iter().filter(|(_, members)| members.newest.1 == OWN) {
         let mut attributes = wire(&group.cluster);
         attributes.push((A::GroupShort, Value::Text(group.group.clone())));
-        readings.state(Metric::GroupMembers, &attributes, members);
-        if generation >= 0 {
+        readings.state(Metric::GroupMembers, &attributes, members.count);
+        if let Some(generation) = members.generation.filter(|generation| *generation >= 0) {
             readings.state(Metric::GroupGeneration, &of_group(group), generation.into());
         }
     }

@@ -23,8 +23,8 @@ const PARTITIONS: usize = 100_000;
 /// The last that was heard of an end is believed for 5 min: as long as all producers pass through here it is still true.
 const END_LIFE: u64 = 300 * SECOND;
 
-/// Pairs of client and partition.
-const POSITIONS: usize = 200_000;
+/// Pairs of client and partition, some 400 bytes each.
+const POSITIONS: usize = 100_000;
 /// Connections of a client that read one partition and are remembered.
 const CONNECTIONS: usize = 8;
 /// What a client read is remembered for 10 min, so that it is known where it stopped when it comes back.
@@ -34,13 +34,15 @@ const POSITION_LIFE: u64 = 600 * SECOND;
 pub(crate) const READING: u64 = 20 * SECOND;
 
 /// Pairs of group and partition.
-const COMMITS: usize = 200_000;
+const COMMITS: usize = 100_000;
 /// A commit is true until the next one; brokers keep it for 7 days.
 const COMMIT_LIFE: u64 = 7 * 86_400 * SECOND;
 
 /// Transactions with commits that have not ended, and their commits together.
 const PENDING: usize = 10_000;
 const PENDING_COMMITS: usize = 100_000;
+/// Of one transaction, so that they fit on a page.
+const PENDING_OF_ONE: usize = 4_000;
 /// `transaction.max.timeout.ms` is 15 min.
 const PENDING_LIFE: u64 = 1_200 * SECOND;
 
@@ -240,9 +242,11 @@ impl State {
             other.transaction == pending.transaction
                 && (&other.commit.group, &other.commit.of) == (&pending.commit.group, &pending.commit.of)
         };
+        let is_full = known.value.len() >= PENDING_OF_ONE;
         match known.value.iter_mut().find(|other| same(other)) {
             Some(other) if at >= other.commit.at => *other = pending,
             Some(_) => {}
+            None if is_full => self.lost += 1,
             None => {
                 known.value.push(pending);
                 self.pending_commits += 1;

@@ -331,7 +331,7 @@ impl Watches {
         for fact in self.told.drain(..) {
             match fact.settled(now) {
                 Ok(fact) => told.push(fact),
-                Err(fact) => waiting.push(fact),
+                Err(fact) => waiting.push(*fact),
             }
         }
         self.told.append(&mut waiting);

@@ -1,6 +1,6 @@
 //! What a run left behind: everything the rows are made of.
 
-use super::{busy::SATURATED, java, librdkafka::Totals};
+use super::{busy::SATURATED, java, librdkafka::Totals, row::Row};
 use crate::{
     jmx::{Reading, Window},
     kafka::LoggedBatch,
@@ -31,6 +31,8 @@ pub(crate) struct Evidence {
     pub waiting: Vec<(f64, f64)>,
     /// Changes of leaders of all topics in the metadata log, after a broker was stopped and started.
     pub leader_changes: u64,
+    /// What was compared while the group worked.
+    pub groups: Vec<Row>,
     /// Share of the machine's CPU time that was used while clients worked, 0 to 1.
     pub load: f64,
 }

@@ -9,12 +9,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::busy::Busy;
 use super::{
     evidence::Evidence,
+    groups,
     java::Workload,
     librdkafka::{self, Reader},
     relay,
     scenario::{
-        self, Bootstrap, Break, CARELESS_PHASE, NATIVE_CONSUMER, NATIVE_PRODUCERS, NativeProducer, PACED_PHASE,
-        PARTITIONS, READINGS, STRANGER_PHASE, TOPICS,
+        self, Bootstrap, Break, CARELESS_PHASE, GROUP_TOPIC, NATIVE_CONSUMER, NATIVE_PRODUCERS, NativeProducer,
+        PACED_PHASE, PARTITIONS, READINGS, STRANGER_PHASE, TOPICS,
     },
 };
 use crate::{
@@ -58,12 +59,13 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     for topic in TOPICS {
         cluster.create_topic(topic, PARTITIONS, BROKERS)?;
     }
+    cluster.create_topic(GROUP_TOPIC, 1, BROKERS)?;
     let mut oracle = jmx::Reader::start(version, &cluster.jmx()?, &MBEANS)?;
     let before = oracle.read_at_rest(REST)?;
     let receiver = Receiver::start()?;
     let (routes, _held) = routes(&cluster, breaking)?;
     let flags = ["--otlp-endpoint", &receiver.grpc_endpoint(), "--otlp-protocol", "grpc", "--export-interval", "1s"];
-    let mut proxy = Proxy::start(&ProxySpec::new(routes).flags(flags))?;
+    let mut proxy = Proxy::start(&ProxySpec::new(routes.iter().copied()).flags(flags))?;
 
     say("starting clients");
     let bootstrap = Bootstrap { proxied: cluster.front(), direct: cluster.direct() };
@@ -104,6 +106,8 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     proxy.terminate()?;
     let status = proxy.wait(Duration::from_secs(60))?;
     ensure!(status.success(), "the proxy ended with {status}:\n{}", proxy.log());
+    say("a group falls behind, seeks, commits ahead and in transactions");
+    let groups = groups::run(&cluster, routes, &bootstrap, breaking)?;
     Ok(Evidence {
         receiver,
         before,
@@ -115,6 +119,7 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
         native_reader,
         waiting,
         leader_changes,
+        groups,
         load,
     })
 }

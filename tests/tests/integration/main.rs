@@ -10,6 +10,7 @@ mod connections;
 mod faults;
 mod figures;
 mod foreign;
+mod groups;
 mod health;
 mod host;
 mod java;
@@ -20,6 +21,7 @@ mod probe;
 mod records;
 mod sink;
 mod stage;
+mod top;
 mod trial;
 
 use std::process::ExitCode;
@@ -37,10 +39,12 @@ fn main() -> ExitCode {
     let trials = [
         command_line::trials(),
         connections::trials(),
+        top::trials(),
         outages::trials(),
         librdkafka::trials(&stages),
         java::trials(&stages),
         foreign::trials(&stages),
+        groups::trials(&stages),
         collector::trials(),
         faults::trials(),
         health::trials(),
