@@ -79,7 +79,11 @@ impl Proxy {
             listener(address).map_err(|source| StartError::Bind { address: address.clone(), key, source })
         };
         let lanes = config.routes.iter().map(|route| Ok((Lane::new(route.clone()), open(&route.listen, "--route")?)));
-        let lanes = lanes.collect::<Result<_, StartError>>()?;
+        let lanes = lanes.collect::<Result<Vec<_>, StartError>>()?;
+        let routes = lanes.iter().map(|(lane, listener)| {
+            Ok(kafkascope_telemetry::Route { listen: listener.local_addr()?.port(), broker: Arc::clone(&lane.broker) })
+        });
+        registry.leads(routes.collect::<io::Result<Vec<_>>>()?);
         let admin = config.admin.as_ref().map(|address| open(address, "--admin")).transpose()?;
         Ok(Self { config, clock, registry, exporter, lanes, admin })
     }

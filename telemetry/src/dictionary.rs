@@ -16,6 +16,7 @@ use kafkascope_protocol::{ApiKey, ErrorCode, Timestamp, TopicId};
 
 use crate::attribute::{self, Attribute, OTHER, Value};
 use crate::cap::{Account, Dimension, Live};
+use crate::health::Alarm;
 use crate::metric::Metric;
 use crate::series::{self, Attributes, Series};
 use crate::settings::{ClientKey, Settings};
@@ -35,6 +36,7 @@ pub struct Dictionary {
     next_series: AtomicU64,
     next_value: AtomicU32,
     accounts: [Account; Dimension::ALL.len()],
+    alarm: Alarm,
 }
 
 /// The cluster of a topic, where there is a name for it.
@@ -218,6 +220,7 @@ impl Dictionary {
             next_series: AtomicU64::new(1),
             next_value: AtomicU32::new(1),
             accounts,
+            alarm: Alarm::default(),
         })
     }
 
@@ -225,6 +228,11 @@ impl Dictionary {
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether some partition fails: all workers have the dictionary in common.
+    pub(crate) fn alarm(&self) -> &Alarm {
+        &self.alarm
     }
 
     pub(crate) fn account(&self, dimension: Dimension) -> &Account {

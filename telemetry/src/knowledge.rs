@@ -37,6 +37,7 @@ use std::sync::{Arc, Mutex};
 use kafkascope_protocol::Timestamp;
 
 use crate::dictionary::{Dictionary, lock};
+use crate::health::coverage::Usage;
 use crate::readings::Readings;
 use fact::{Fact, Told};
 pub use page::{InvalidFact, Page};
@@ -135,6 +136,13 @@ impl Knowledge {
         rows::groups(&lock(&self.state), now)
     }
 
+    /// Who works past this proxy, by what is `used` of it.
+    pub(crate) fn coverage(&self, used: &Usage, now: Timestamp) -> Readings {
+        let mut readings = Readings::new(Arc::clone(&self.dictionary), now, now);
+        lock(&self.state).health.coverage(used, &mut readings);
+        readings
+    }
+
     /// What follows from what is known.
     pub(crate) fn settle(&self, now: Timestamp) -> Readings {
         let since = Timestamp(self.settled.swap(now.0, Ordering::Relaxed).min(now.0));
@@ -142,6 +150,7 @@ impl Knowledge {
         let peers = lock(&self.peers).clone();
         let state = &mut *lock(&self.state);
         state.settle(now);
+        state.health.settle(now, self.dictionary.alarm(), &mut readings);
         let owner = report::Owner { instance: &self.instance, peers: &peers };
         report::report(state, &owner, &mut readings);
         readings

@@ -18,6 +18,7 @@ mod compression;
 mod exchange;
 mod fetch;
 mod group;
+mod health;
 mod links;
 mod produce;
 mod seldom;
@@ -40,6 +41,7 @@ use crate::shard::{Shard, Slot};
 use crate::span::Legs;
 use fetch::Fetched;
 use group::Asking;
+use health::Kept;
 use produce::{HeldQueue, LastBatch};
 pub use tcp::{Side, TcpFigures, TcpRecorder};
 use watch::Watching;
@@ -141,6 +143,8 @@ pub struct Recorder {
     /// Where the last batch was counted: the next one probably is, too.
     last_batch: LastBatch,
     fetched: Vec<Fetched>,
+    /// Partitions of the response that is being read that worked, or not.
+    answers: Vec<Kept>,
     /// Index in `fetched` of the topic whose batches come.
     fetching: usize,
     watching: Watching,
@@ -186,6 +190,7 @@ struct TopicSlots {
 struct InFlight {
     seq: RequestSeq,
     slot: Slot,
+    api: Api,
 }
 
 /// A request whose body will say where it is counted.
@@ -229,6 +234,7 @@ impl Recorder {
             held: HeldQueue::default(),
             last_batch: LastBatch::NONE,
             fetched: Vec::new(),
+            answers: Vec::new(),
             fetching: 0,
             watching: Watching::default(),
             asking: Asking::default(),
@@ -255,6 +261,7 @@ impl Recorder {
     #[inline]
     pub fn sink<'a>(&'a mut self, shard: &'a mut Shard) -> RecorderSink<'a> {
         self.refresh(shard);
+        shard.sightings.alarm = shard.dictionary.alarm().is_on();
         RecorderSink { recorder: self, shard }
     }
 
@@ -356,8 +363,9 @@ impl Recorder {
         if self.depth == Some(Depth::Full) && (api == Api::PRODUCE || api == Api::FETCH) {
             self.begun = Some(Begun { seq, api, version });
         } else {
-            let slot = self.enter(shard, Api { key: api, follower: None }, version, None);
-            self.in_flight.push_back(InFlight { seq, slot });
+            let api = Api { key: api, follower: None };
+            let slot = self.enter(shard, api, version, None);
+            self.in_flight.push_back(InFlight { seq, slot, api });
         }
     }
 
@@ -365,8 +373,9 @@ impl Recorder {
     #[inline(always)]
     fn request_is(&mut self, shard: &mut Shard, follower: Option<bool>, acks: Option<Acks>) {
         if let Some(Begun { seq, api: key, version }) = self.begun.take() {
-            let slot = self.enter(shard, Api { key, follower }, version, acks);
-            self.in_flight.push_back(InFlight { seq, slot });
+            let api = Api { key, follower };
+            let slot = self.enter(shard, api, version, acks);
+            self.in_flight.push_back(InFlight { seq, slot, api });
         }
     }
 
@@ -545,6 +554,9 @@ impl Sink for RecorderSink<'_> {
             Observation::ProducePartition(partition) => recorder.produce_partition(shard, partition),
             Observation::ProduceBatch(batch) => recorder.produce_batch(shard, batch),
             Observation::ProduceResult(result) => {
+                if !result.error.is_none() || shard.sightings.alarm {
+                    recorder.leader_answers(shard, result.seq, result.topic, result.partition, result.error);
+                }
                 if let Some(records) = recorder.produce_result(result) {
                     recorder.produce_told(shard, result, records);
                 }
@@ -557,6 +569,10 @@ impl Sink for RecorderSink<'_> {
             }
             Observation::FetchAsked(asked) => recorder.fetch_asked(shard, asked),
             Observation::FetchPartition(partition) => {
+                if !partition.error.is_none() || shard.sightings.alarm {
+                    let told = partition;
+                    recorder.leader_answers(shard, told.seq, told.topic, told.partition, told.error);
+                }
                 recorder.fetch_partition(shard, partition);
                 recorder.fetch_told(shard, partition);
             }
@@ -567,9 +583,10 @@ impl Sink for RecorderSink<'_> {
             Observation::Measured(measured) => recorder.measured(shard, measured),
             Observation::Captured(captured) => recorder.captured(shard, captured),
             Observation::Exchange(exchange) => recorder.exchange(shard, exchange),
-            // Not needed for any metric yet.
-            Observation::PartitionMetadata(_) | Observation::Broker(_) => {}
-            other => recorder.seldom(shard, other),
+            other => {
+                recorder.health_observation(shard, other);
+                recorder.seldom(shard, other);
+            }
         }
     }
 

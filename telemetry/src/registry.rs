@@ -11,7 +11,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use kafkascope_protocol::Timestamp;
 
@@ -20,6 +20,8 @@ use crate::cap::Dimension;
 use crate::compression::{Found, Missed, SampleQueue, Samples};
 use crate::dictionary::{Broker, Dictionary, lock};
 use crate::exemplar::Exemplar;
+use crate::health::coverage::{Route, Usage};
+use crate::health::purgatory;
 use crate::histogram::Histogram;
 use crate::inventory;
 use crate::knowledge::Knowledge;
@@ -97,6 +99,7 @@ pub struct Registry {
     dictionary: Arc<Dictionary>,
     resource: Arc<Resource>,
     knowledge: Knowledge,
+    routes: OnceLock<Arc<[Route]>>,
     state: Mutex<State>,
     samples: SampleQueue,
     /// Until when totals have been exported; `u64::MAX` while nobody exports.
@@ -163,6 +166,7 @@ impl Registry {
         let knowledge = Knowledge::new(dictionary.clone(), &instance_id(), now);
         Arc::new(Self {
             knowledge,
+            routes: OnceLock::new(),
             dictionary,
             resource: Arc::new(resource),
             state: Mutex::new(state),
@@ -181,6 +185,11 @@ impl Registry {
     #[must_use]
     pub fn knowledge(&self) -> &Knowledge {
         &self.knowledge
+    }
+
+    /// Where the proxy leads, to be told once at its start: what is not told is taken for somebody else's.
+    pub fn leads(&self, routes: impl IntoIterator<Item = Route>) {
+        self.routes.get_or_init(|| routes.into_iter().collect());
     }
 
     /// Who reports.
@@ -265,6 +274,12 @@ impl Registry {
     /// All workers have been heard: takes a sample for rates and forgets what expired. To be called about once a second.
     pub fn settle(&self, now: Timestamp) {
         self.read(self.knowledge.settle(now));
+        let used = self.settle_series(now);
+        self.read(self.knowledge.coverage(&used, now));
+    }
+
+    /// Returns what is used, by the series that live.
+    fn settle_series(&self, now: Timestamp) -> Usage {
         let state = &mut *lock(&self.state);
         state.latest = state.latest.max(now);
         for dimension in Dimension::ALL {
@@ -283,6 +298,16 @@ impl Registry {
         let totals = state.series.values().filter(|entry| !entry.series.is_held());
         let totals = totals.filter_map(|entry| Some((&entry.series, entry.value.as_count()?)));
         state.rates.sample(now, totals);
+        let mut used = Usage::new(self.routes.get().cloned().unwrap_or_default());
+        for entry in state.series.values() {
+            used.add(&entry.series, &entry.value, entry.start, entry.changed);
+        }
+        let waiting = purgatory::readings(state.series.values().map(|entry| (&entry.series, &entry.value)));
+        for (metric, attributes, reading) in waiting {
+            let series = self.dictionary.series(metric, attributes);
+            state.take(&series, reading, now, now);
+        }
+        used
     }
 
     /// All that is known at `now`.

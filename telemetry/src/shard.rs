@@ -6,6 +6,7 @@
 
 mod arena;
 pub(crate) mod row;
+mod sightings;
 pub(crate) mod watch;
 
 use std::sync::Arc;
@@ -24,9 +25,10 @@ use crate::span::{Dropped, Span, SpanQueue};
 use arena::Drained;
 pub(crate) use arena::{Arena, Slot};
 use row::{
-    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, EventRow, InFlightRow, LegRow, ProcessRow, RequestRow,
-    RouteRow, TopicRow,
+    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, ErrorRow, EventRow, InFlightRow, LegRow, ProcessRow,
+    RequestRow, RouteRow, ThrottleRow, TopicRow,
 };
+use sightings::Sightings;
 use watch::Watches;
 
 /// Partitions of Produce requests that all connections of a worker together may remember until their response comes: 10
@@ -35,6 +37,9 @@ const HELD_PARTITIONS: usize = 262_144;
 
 /// Rows that are drained at once: a millisecond's work when all their series are new.
 const ROWS_AT_ONCE: usize = 128;
+
+/// Kinds of rows.
+const ARENAS: usize = 14;
 
 /// One worker's counters.
 #[derive(Debug)]
@@ -53,6 +58,8 @@ pub struct Shard {
     pub(crate) legs: Arena<LegRow>,
     pub(crate) ended: Arena<EndedRow>,
     pub(crate) routes: Arena<RouteRow>,
+    pub(crate) throttles: Arena<ThrottleRow>,
+    pub(crate) errors: Arena<ErrorRow>,
     pub(crate) events: Arena<EventRow>,
     process: Arena<ProcessRow>,
     pub(crate) spans: SpanQueue,
@@ -67,6 +74,7 @@ pub struct Shard {
     pub(crate) watches: Watches,
     /// Batches that a span would have been linked to, in the same order.
     links_missed: [u64; Missed::ALL.len()],
+    pub(crate) sightings: Sightings,
 }
 
 impl Shard {
@@ -87,6 +95,8 @@ impl Shard {
             legs: Arena::new(&dictionary),
             ended: Arena::new(&dictionary),
             routes: Arena::new(&dictionary),
+            throttles: Arena::new(&dictionary),
+            errors: Arena::new(&dictionary),
             events: Arena::new(&dictionary),
             process: Arena::new(&dictionary),
             dictionary,
@@ -97,6 +107,7 @@ impl Shard {
             missed: [0; Missed::ALL.len()],
             watches: Watches::default(),
             links_missed: [0; Missed::ALL.len()],
+            sightings: Sightings::default(),
         }
     }
 
@@ -154,6 +165,7 @@ impl Shard {
     pub fn begin_drain(&mut self, now: Timestamp) -> Draining {
         self.count_missed();
         self.turns.pass(now);
+        self.sightings.pass(now);
         let since = std::mem::replace(&mut self.drained, now);
         let samples = std::mem::take(&mut self.samples);
         let (spans, spans_dropped) = self.spans.take(now);
@@ -164,7 +176,7 @@ impl Shard {
 
     /// Goes on. Whether all is done, and [`Draining::delta`] complete.
     pub fn drain_some(&mut self, draining: &mut Draining) -> bool {
-        let arenas: [&mut dyn Drained; 12] = [
+        let arenas: [&mut dyn Drained; ARENAS] = [
             &mut self.requests,
             &mut self.durations,
             &mut self.in_flight,
@@ -175,6 +187,8 @@ impl Shard {
             &mut self.legs,
             &mut self.ended,
             &mut self.routes,
+            &mut self.throttles,
+            &mut self.errors,
             &mut self.events,
             &mut self.process,
         ];
@@ -193,7 +207,7 @@ impl Shard {
         if any_freed {
             self.epoch = self.epoch.wrapping_add(1);
         }
-        draining.arena == 12 && self.drain_watches(draining)
+        draining.arena == ARENAS && self.drain_watches(draining)
     }
 
     fn drain_watches(&mut self, draining: &mut Draining) -> bool {

@@ -101,6 +101,12 @@ impl Reading {
         matching.find_map(|(_, attributes)| attributes.get(attribute).copied())
     }
 
+    /// An attribute, summed over all JVMs and MBeans that have all the `properties`.
+    pub fn total(&self, properties: &[(&str, &str)], attribute: &str) -> f64 {
+        let matching = self.beans.iter().filter(|((_, name), _)| name.has(properties));
+        matching.filter_map(|(_, attributes)| attributes.get(attribute)).sum()
+    }
+
     /// Values of property `key` among the MBeans that have all the `properties`.
     pub fn values(&self, key: &str, properties: &[(&str, &str)]) -> BTreeSet<String> {
         let matching = self.beans.keys().filter(|(_, name)| name.has(properties));

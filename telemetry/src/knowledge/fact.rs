@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kafkascope_protocol::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::health::Sighting;
 use crate::topic::Topic;
 
 /// A client: its id, and its host unless clients are told apart by id only.
@@ -224,7 +225,7 @@ pub(crate) struct Jump<T = Arc<str>> {
 }
 
 impl<T> PartitionName<T> {
-    fn named<U>(self, name: &mut impl FnMut(T) -> U) -> PartitionName<U> {
+    pub(crate) fn named<U>(self, name: &mut impl FnMut(T) -> U) -> PartitionName<U> {
         PartitionName { cluster: self.cluster, topic: name(self.topic), partition: self.partition }
     }
 }
@@ -303,6 +304,7 @@ impl<T> Note<T> {
 pub(crate) enum Told<T = Arc<str>> {
     Fact(Fact<T>),
     Note(Note<T>),
+    Sighting(Sighting<T>),
 }
 
 impl<T> Told<T> {
@@ -316,6 +318,7 @@ impl<T> Told<T> {
                 member.assigned.iter().flatten().for_each(|assigned| visit(&assigned.topic));
             }
             Self::Note(Note::Jump(jump)) => visit(&jump.of.topic),
+            Self::Sighting(sighting) => sighting.topic().into_iter().for_each(visit),
             Self::Fact(Fact::Transaction(_) | Fact::Topic(_)) | Self::Note(_) => {}
         }
     }
@@ -333,6 +336,7 @@ impl Told<Arc<Topic>> {
         Ok(match self {
             Self::Fact(fact) => Told::Fact(fact.named(&mut label)),
             Self::Note(note) => Told::Note(note.named(&mut label)),
+            Self::Sighting(sighting) => Told::Sighting(sighting.named(&mut label)),
         })
     }
 }

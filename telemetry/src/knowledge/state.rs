@@ -14,6 +14,7 @@ use super::members::{Attribution, GroupName, MemberName, Seat};
 use super::rebalances::{Epochs, Rebalance, Rebalances};
 use super::store::{OWN, Origin, Store};
 use crate::dictionary::Dictionary;
+use crate::health::Health;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -107,6 +108,7 @@ pub(crate) struct State {
     pub(crate) topics: Store<(Arc<str>, [u8; 16]), Arc<str>>,
     pub(crate) groups: HashMap<GroupName, Group>,
     pub(crate) events: Vec<Event>,
+    pub(crate) health: Health,
     /// Jumps, and when they were told.
     jumps: VecDeque<(Jump, Option<u64>, u64)>,
     ahead: VecDeque<(Commit, u64)>,
@@ -129,6 +131,7 @@ impl State {
             topics: Store::new(TOPICS, TOPIC_LIFE),
             groups: HashMap::new(),
             events: Vec::new(),
+            health: Health::default(),
             jumps: VecDeque::new(),
             ahead: VecDeque::new(),
             assigned: 0,
@@ -143,6 +146,7 @@ impl State {
         match told {
             Told::Fact(fact) => self.learn(OWN, fact, dictionary, now),
             Told::Note(note) => self.note(note, now),
+            Told::Sighting(sighting) => self.health.see(sighting, now),
         }
     }
 
@@ -166,6 +170,7 @@ impl State {
     }
 
     fn end(&mut self, origin: Origin, end: End, now: u64) {
+        self.health.end(&end);
         let (known, _) = self.ends.entry(end.of.clone(), origin, || (Ends::new(), end.at));
         if known.value.learn(&end) {
             (known.at, known.seen, known.version) = (known.at.max(end.at), now, self.version);
@@ -319,7 +324,7 @@ impl State {
             + self.transactions.take_forgotten()
             + self.members.take_forgotten()
             + self.topics.take_forgotten();
-        (facts, forgotten + std::mem::take(&mut self.lost))
+        (facts, forgotten + std::mem::take(&mut self.lost) + self.health.take_lost())
     }
 
     /// Judges what has waited long enough, and forgets what is not true any more.

@@ -72,6 +72,12 @@ impl Recorder {
             _ => self.other_exchange(shard, exchange),
         }
         self.told(shard, exchange);
+        if !self.answers.is_empty() {
+            self.tell_answers(shard, exchange);
+        }
+        if let Some(millis @ 1..) = exchange.throttle_ms {
+            self.throttled(shard, api, u64::from(millis.unsigned_abs()));
+        }
         if shard.spans.is_on() {
             self.spans_are_made(shard, slots, exchange);
         }

@@ -241,6 +241,34 @@ impl Row for EndedRow {
     }
 }
 
+/// By client, broker and API: answers with which the client was throttled.
+#[derive(Debug, Default)]
+pub(crate) struct ThrottleRow {
+    pub(crate) duration: Cell,
+}
+
+impl Row for ThrottleRow {
+    const PLACES: &'static [Place] = &[place(Metric::ThrottleDuration)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_values(self.duration.take(), 0, changed);
+    }
+}
+
+/// By broker, API, topic and error.
+#[derive(Debug, Default)]
+pub(crate) struct ErrorRow {
+    pub(crate) errors: u64,
+}
+
+impl Row for ErrorRow {
+    const PLACES: &'static [Place] = &[place(Metric::PartitionErrors)];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_count(&mut self.errors, 0, changed);
+    }
+}
+
 /// By broker.
 #[derive(Debug, Default)]
 pub(crate) struct RouteRow {

@@ -259,9 +259,15 @@ impl Watches {
         }
     }
 
-    /// Something else is known.
-    pub(crate) fn tell(&mut self, told: Told<Arc<Topic>>) {
-        if self.told.len() < TOLD { self.told.push(told) } else { self.lost += 1 }
+    /// Something else is known. Whether there is room for it.
+    pub(crate) fn tell(&mut self, told: Told<Arc<Topic>>) -> bool {
+        let has_room = self.told.len() < TOLD;
+        if has_room {
+            self.told.push(told)
+        } else {
+            self.lost += 1
+        }
+        has_room
     }
 
     /// A connection has ended, or its client has become another. The watches are told once more.

@@ -64,7 +64,13 @@ impl Scene {
     pub fn connect_from(&mut self, peer: [u8; 4]) -> Connection {
         let (broker, depth, opened) = (self.broker.clone(), Some(Depth::Full), self.now);
         let info = ConnectionInfo { broker, peer: peer.into(), depth, opened };
-        Connection { recorder: Recorder::open(&mut self.shard, info), slower_by: 0, next: 0, requests: Vec::new() }
+        Connection {
+            recorder: Recorder::open(&mut self.shard, info),
+            slower_by: 0,
+            next: 0,
+            requests: Vec::new(),
+            throttle_ms: None,
+        }
     }
 
     pub fn connect(&mut self, client: &str) -> Connection {
@@ -80,6 +86,8 @@ pub struct Connection {
     pub slower_by: u64,
     next: u64,
     requests: Vec<(RequestSeq, ApiKey, ApiVersion, Option<Acks>, Timestamp)>,
+    /// Of the next response.
+    pub throttle_ms: Option<i32>,
 }
 
 pub struct Produce {
@@ -266,7 +274,7 @@ impl Connection {
             response_bytes: 50,
             times,
             error,
-            throttle_ms: None,
+            throttle_ms: self.throttle_ms.take(),
             acks,
             fetch,
         };

@@ -44,15 +44,26 @@ impl Cluster {
         let data = self.brokers.first().context("no broker")?.folder.join("data");
         let file = |partition| data.join(format!("{topic}-{partition}/{:020}.log", 0)).display().to_string();
         let files: Vec<_> = (0..partitions).map(file).collect();
+        let said = self.dump(&["--deep-iteration", "--files", &files.join(",")])?;
+        let batches = parse(&said)?;
+        ensure!(!batches.is_empty(), "no batch in the log of {topic}");
+        Ok(batches)
+    }
+
+    /// How often the leaders of `topics` changed since they were created, the loss of one included, as the metadata log
+    /// of a controller has it that has not yet begun a second segment.
+    pub fn leader_changes(&self, topics: &[&str]) -> Result<u64> {
+        let data = self.brokers.first().context("no broker")?.folder.join("data");
+        let file = data.join(format!("__cluster_metadata-0/{:020}.log", 0)).display().to_string();
+        Ok(leader_changes(&self.dump(&["--cluster-metadata-decoder", "--files", &file])?, topics))
+    }
+
+    fn dump(&self, arguments: &[&str]) -> Result<String> {
         let class = match self.version {
             Version::V4 => "org.apache.kafka.tools.DumpLogSegments",
             Version::V39 => "kafka.tools.DumpLogSegments",
         };
-        let tool = Tool::class(self.version, class)?;
-        let said = tool.args(["--deep-iteration", "--files", &files.join(",")]).run(PATIENCE)?;
-        let batches = parse(&said)?;
-        ensure!(!batches.is_empty(), "no batch in the log of {topic}");
-        Ok(batches)
+        Tool::class(self.version, class)?.args(arguments).run(PATIENCE)
     }
 }
 
@@ -82,6 +93,26 @@ fn parse(said: &str) -> Result<Vec<LoggedBatch>> {
     Ok(batches)
 }
 
+/// `payload: {"type":"TOPIC_RECORD",..,"data":{"name":..,"topicId":..}}` and `PARTITION_CHANGE_RECORD`, which has a `leader`
+/// (`org.apache.kafka.metadata.PartitionRegistration.merge` takes a new epoch for each).
+fn leader_changes(said: &str, topics: &[&str]) -> u64 {
+    let payloads = said.lines().filter_map(|line| line.split_once("payload: ")?.1.parse::<serde_json::Value>().ok());
+    let (mut ids, mut changes) = (Vec::new(), 0);
+    for payload in payloads {
+        let data = &payload["data"];
+        match payload["type"].as_str() {
+            Some("TOPIC_RECORD") if data["name"].as_str().is_some_and(|name| topics.contains(&name)) => {
+                ids.push(data["topicId"].clone());
+            }
+            Some("PARTITION_CHANGE_RECORD") if ids.contains(&data["topicId"]) => {
+                changes += u64::from(data["leader"].is_i64());
+            }
+            _ => {}
+        }
+    }
+    changes
+}
+
 /// A key or a value behind its length; -1: there is none.
 fn field(length: i64) -> u64 {
     varint(length) + length.max(0) as u64
@@ -105,6 +136,21 @@ fn word<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leader_changes_are_the_records_with_a_leader_of_the_topics_asked_for() {
+        let record =
+            |kind: &str, data: &str| format!(r#"| offset: 1 payload: {{"type":"{kind}","version":0,"data":{data}}}"#);
+        let said = [
+            record("TOPIC_RECORD", r#"{"name":"t","topicId":"a"}"#),
+            record("TOPIC_RECORD", r#"{"name":"u","topicId":"b"}"#),
+            record("PARTITION_CHANGE_RECORD", r#"{"partitionId":0,"topicId":"a","isr":[1],"leader":-1}"#),
+            record("PARTITION_CHANGE_RECORD", r#"{"partitionId":0,"topicId":"a","leader":1}"#),
+            record("PARTITION_CHANGE_RECORD", r#"{"partitionId":0,"topicId":"a","isr":[1,2]}"#),
+            record("PARTITION_CHANGE_RECORD", r#"{"partitionId":0,"topicId":"b","leader":1}"#),
+        ];
+        assert_eq!(leader_changes(&said.join("\n"), &["t"]), 2);
+    }
 
     #[test]
     fn the_uncompressed_size_is_added_up_from_the_records() {

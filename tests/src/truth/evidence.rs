@@ -26,6 +26,11 @@ pub(crate) struct Evidence {
     pub logged: Vec<(&'static str, Vec<LoggedBatch>)>,
     /// What the librdkafka consumer says.
     pub native_reader: Totals,
+    /// Fetches that wait while consumers have nothing to read: ours, and those of the brokers less what followers have
+    /// waiting there.
+    pub waiting: Vec<(f64, f64)>,
+    /// Changes of leaders of all topics in the metadata log, after a broker was stopped and started.
+    pub leader_changes: u64,
     /// What was compared while the group worked.
     pub groups: Vec<Row>,
     /// Share of the machine's CPU time that was used while clients worked, 0 to 1.

@@ -35,15 +35,17 @@ pub struct Tolerance {
     relative: f64,
     absolute: f64,
     unit: &'static str,
+    /// Ours may be more by any amount.
+    bound: bool,
 }
 
 impl Tolerance {
     /// Not at all.
-    pub const EXACT: Self = Self { relative: 0.0, absolute: 0.0, unit: "" };
+    pub const EXACT: Self = Self { relative: 0.0, absolute: 0.0, unit: "", bound: false };
 
     /// `percent` of the truth.
     pub const fn percent(percent: f64) -> Self {
-        Self { relative: percent / 100.0, absolute: 0.0, unit: "" }
+        Self { relative: percent / 100.0, absolute: 0.0, unit: "", bound: false }
     }
 
     /// `absolute` (in `unit`) in addition.
@@ -51,17 +53,23 @@ impl Tolerance {
         Self { absolute, unit, ..self }
     }
 
+    /// Ours is an upper bound: only less is wrong.
+    pub const fn or_more(self) -> Self {
+        Self { bound: true, ..self }
+    }
+
     fn allows(self, ours: f64, truth: f64) -> bool {
-        (ours - truth).abs() <= self.relative * truth.abs() + self.absolute
+        (self.bound && ours >= truth) || (ours - truth).abs() <= self.relative * truth.abs() + self.absolute
     }
 
     fn text(self) -> String {
-        match (self.relative > 0.0, self.absolute > 0.0) {
+        let text = match (self.relative > 0.0, self.absolute > 0.0) {
             (false, false) => "exact".to_owned(),
             (true, false) => format!("{} %", self.relative * 100.0),
             (false, true) => format!("{} {}", self.absolute, self.unit),
             (true, true) => format!("{} % + {} {}", self.relative * 100.0, self.absolute, self.unit),
-        }
+        };
+        if self.bound { format!("{text}, or more") } else { text }
     }
 }
 
@@ -225,6 +233,14 @@ mod tests {
     #[test]
     fn a_mean_of_zero_over_something_is_a_figure() {
         assert_eq!(verdict(Ok(Figure::mean(0.0, 9.0)), Ok(Figure::mean(0.0, 9.0)), Tolerance::EXACT), Verdict::True);
+    }
+
+    #[test]
+    fn an_upper_bound_may_be_more_and_not_less() {
+        let bound = Tolerance::percent(10.0).or_more();
+        for (ours, expected) in [(100.0, Verdict::True), (9.1, Verdict::True), (8.9, Verdict::False)] {
+            assert_eq!(verdict(Ok(Figure::count(ours)), Ok(Figure::count(10.0)), bound), expected, "{ours}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) enum Break {
     SlowClients,
     /// A slow network between the proxy and the brokers.
     SlowBrokers,
+    /// Nobody asks for metadata through the proxy when leaders move.
+    Unasked,
     /// What makes a group fall behind is produced past the proxy.
     UnseenRecords,
     /// The consumer of the group talks to the brokers directly.
@@ -28,12 +30,13 @@ impl Break {
     /// The change for an item that is built.
     pub(crate) const fn of(item: u8) -> Option<Self> {
         match item {
+            5 => Some(Self::Unasked),
             7 => Some(Self::SlowBrokers),
             20 => Some(Self::SlowClients),
             17 | 23 => Some(Self::Stranger),
             24 | 25 | 39 => Some(Self::UnseenRecords),
             40 | 44 => Some(Self::UnseenConsumer),
-            9 | 10 | 18 | 19 | 21 | 26 | 27 | 28 => Some(Self::Bypass),
+            8 | 9 | 10 | 18 | 19 | 21 | 26 | 27 | 28 => Some(Self::Bypass),
             _ => None,
         }
     }
@@ -44,6 +47,7 @@ impl Break {
             Self::Bypass => "half of every client's work goes past the proxy",
             Self::Stranger => "another application uses the producers' client ids, batches and compresses differently",
             Self::SlowClients => "what the proxy sends to its clients takes 50 ms to arrive",
+            Self::Unasked => "nobody asks for metadata through the proxy when leaders move",
             Self::UnseenRecords => "what makes a group fall behind is produced past the proxy",
             Self::UnseenConsumer => "a group's consumer goes past the proxy",
             Self::SlowBrokers => "what the brokers send to the proxy takes 150 ms to arrive",

@@ -2,7 +2,9 @@
 
 use std::{fs, net::SocketAddr, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::busy::Busy;
 use super::{
@@ -17,6 +19,7 @@ use super::{
     },
 };
 use crate::{
+    eventually::{eventually, until},
     jmx,
     kafka::{Cluster, ClusterSpec, Version},
     port::Port,
@@ -29,13 +32,20 @@ const BROKERS: u16 = 3;
 const CARELESS: Duration = Duration::from_secs(3);
 /// How long all others work. Long enough for some hundred requests of each kind.
 const PACED: Duration = Duration::from_secs(25);
+/// How long a broker may take to stop or start.
+const RESTART: Duration = Duration::from_secs(120);
+/// How long what is told may take to arrive.
+const EXPORTED: Duration = Duration::from_secs(20);
+/// How often waiting requests are counted.
+const SAMPLES: usize = 6;
 /// How long brokers may take to come to rest.
 const REST: Duration = Duration::from_secs(20);
 /// How late a slow network is, before and behind the proxy. The latter also has to stand out from long polls.
 const SLOW_CLIENTS: Duration = Duration::from_millis(50);
 const SLOW_BROKERS: Duration = Duration::from_millis(150);
 
-const MBEANS: [&str; 4] = [
+const MBEANS: [&str; 5] = [
+    "kafka.server:type=DelayedOperationPurgatory,name=NumDelayedOperations,*",
     "kafka.network:type=RequestMetrics,name=TotalTimeMs,*",
     "kafka.network:type=RequestMetrics,name=RequestsPerSec,*",
     "kafka.server:type=BrokerTopicMetrics,name=BytesInPerSec,topic=*",
@@ -45,7 +55,7 @@ const MBEANS: [&str; 4] = [
 /// One run from the start of the brokers to the last export.
 pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence> {
     say(&format!("starting Apache Kafka {version}, {BROKERS} brokers"));
-    let cluster = Cluster::start(&ClusterSpec::new(version, BROKERS))?;
+    let mut cluster = Cluster::start(&ClusterSpec::new(version, BROKERS))?;
     for topic in TOPICS {
         cluster.create_topic(topic, PARTITIONS, BROKERS)?;
     }
@@ -84,18 +94,85 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     java.finish(PACED_PHASE, PACED)?;
     let load = busy.share()?;
 
+    say("consumers have nothing to read");
+    let waiting = waiting(&mut oracle, &before, &receiver)?;
     say("consumers read to the end");
     let native_reader = reader.drain()?;
     let java = java.drain()?;
     let after = oracle.read_at_rest(REST)?;
     let log = |producer: NativeProducer| Ok((producer.topic, cluster.logged_batches(producer.topic, PARTITIONS)?));
     let logged = NATIVE_PRODUCERS.into_iter().map(log).collect::<Result<_>>()?;
+    let leader_changes = elections(&mut cluster, &receiver, breaking)?;
     proxy.terminate()?;
     let status = proxy.wait(Duration::from_secs(60))?;
     ensure!(status.success(), "the proxy ended with {status}:\n{}", proxy.log());
     say("a group falls behind, seeks, commits ahead and in transactions");
     let groups = groups::run(&cluster, routes, &bootstrap, breaking)?;
-    Ok(Evidence { receiver, before, between, after, java, native_producers, logged, native_reader, groups, load })
+    Ok(Evidence {
+        receiver,
+        before,
+        between,
+        after,
+        java,
+        native_producers,
+        logged,
+        native_reader,
+        waiting,
+        leader_changes,
+        groups,
+        load,
+    })
+}
+
+/// Fetches that wait, ours and the brokers' less what waited there before there were clients.
+fn waiting(oracle: &mut jmx::Reader, before: &jmx::Reading, receiver: &Receiver) -> Result<Vec<(f64, f64)>> {
+    let of = [("name", "NumDelayedOperations"), ("delayedOperation", "Fetch")];
+    let mut samples = Vec::new();
+    for _ in 0..SAMPLES {
+        // As often as we export.
+        std::thread::sleep(Duration::from_secs(1));
+        let truth = oracle.read()?.total(&of, "Value") - before.total(&of, "Value");
+        let ours = receiver.sum("kafkascope.purgatory.size", &[("kafka.api", "FetchConsumer")]);
+        samples.push((ours.unwrap_or(0.0), truth));
+    }
+    Ok(samples)
+}
+
+/// Stops a broker and starts it again, while somebody asks who leads. Gives how often leaders changed.
+fn elections(cluster: &mut Cluster, receiver: &Receiver, breaking: Option<Break>) -> Result<u64> {
+    say("a broker is stopped and started");
+    let first = cluster.brokers().first().context("no broker")?;
+    let asked = if breaking == Some(Break::Unasked) { first.direct() } else { first.front() };
+    let mut configuration = ClientConfig::new();
+    let asker: BaseConsumer = configuration.set("bootstrap.servers", asked.to_string()).create()?;
+    let leaders = || -> Result<Vec<i32>> {
+        let mut leaders = Vec::new();
+        for topic in TOPICS {
+            let metadata = asker.fetch_metadata(Some(topic), RESTART)?;
+            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+            leaders.extend(partitions.map(|partition| partition.leader()));
+        }
+        Ok(leaders)
+    };
+    leaders()?;
+    cluster.stop(BROKERS)?;
+    let of = i32::from(BROKERS);
+    until("leaders to move", RESTART, || {
+        leaders().is_ok_and(|all| all.iter().all(|leader| *leader > 0 && *leader != of))
+    })?;
+    cluster.restart(BROKERS)?;
+    cluster.wait_ready(RESTART)?;
+    let changes = cluster.leader_changes(&TOPICS)?;
+    // They may have come back meanwhile, and what was told last has to be exported.
+    let told = || -> Result<Option<()>> {
+        leaders()?;
+        let ours = receiver.sum("kafka.leader.election.rate", &[]);
+        Ok((ours == Some(changes as f64)).then_some(()))
+    };
+    if eventually("our elections", EXPORTED, told).is_err() {
+        say("the elections that were counted are not those of the metadata log");
+    }
+    cluster.leader_changes(&TOPICS)
 }
 
 /// Where the proxy listens, and where that leads.

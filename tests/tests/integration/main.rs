@@ -11,6 +11,7 @@ mod faults;
 mod figures;
 mod foreign;
 mod groups;
+mod health;
 mod host;
 mod java;
 mod librdkafka;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         spans::trials(),
         collector::trials(),
         faults::trials(),
+        health::trials(),
         load::trials(&stages),
         host::trials(),
         probe::trials(),

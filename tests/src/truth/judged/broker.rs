@@ -1,4 +1,4 @@
-//! What brokers say of themselves by JMX: items 7, 9, 10.
+//! What brokers say of themselves by JMX, and of their leaders in the metadata log: items 5, 7, 8, 9, 10.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,26 @@ use crate::{
     },
 };
 
-/// Items 7, 9, 10.
+/// Items 5, 7, 8, 9, 10.
 pub(super) fn rows(evidence: &Evidence) -> Vec<Row> {
-    [total_time(evidence), bytes(evidence), requests(evidence)].into_iter().flatten().collect()
+    let rows = [total_time(evidence), bytes(evidence), requests(evidence)].into_iter().flatten();
+    [elections(evidence), purgatory(evidence)].into_iter().chain(rows).collect()
+}
+
+fn elections(evidence: &Evidence) -> Row {
+    let ours = ours::counter(&evidence.receiver, "kafka.leader.election.rate", &[("kafkascope.vantage", "wire")]);
+    let truth = Ok(Figure::count(evidence.leader_changes as f64));
+    Row::compared(5, "leader elections", ours, truth, "metadata log", Tolerance::EXACT)
+}
+
+/// `PurgatorySize` itself counts partitions, and operations that have ended.
+fn purgatory(evidence: &Evidence) -> Row {
+    let samples = evidence.waiting.len() as f64;
+    let mean = |side: fn(&(f64, f64)) -> f64| evidence.waiting.iter().map(side).sum::<f64>() / samples.max(1.0);
+    let ours = Ok(Figure::mean(mean(|sample| sample.0), samples));
+    let truth = Ok(Figure::mean(mean(|sample| sample.1), samples));
+    let tolerance = Tolerance::percent(10.0).or_more();
+    Row::compared(8, "Fetch, waiting requests of consumers", ours, truth, "JMX NumDelayedOperations", tolerance)
 }
 
 /// TotalTimeMs runs from the broker's receipt of a request to the end of sending its response.
