@@ -35,6 +35,7 @@ mod settings;
 mod shard;
 mod snapshot;
 mod span;
+mod standing;
 mod topic;
 pub mod topics;
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use kafkascope_protocol::Timestamp;
 
 use crate::compression::{Missed, Sample, Turns};
-use crate::dictionary::Dictionary;
+use crate::dictionary::{Dictionary, Noted};
 use crate::histogram::Histogram;
 use crate::labels::Labels;
 use crate::metric::Metric;
@@ -21,8 +21,8 @@ use crate::span::{Span, SpanQueue};
 use arena::Drained;
 pub(crate) use arena::{Arena, Slot};
 use row::{
-    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, EventRow, InFlightRow, LegRow, ProcessRow, RequestRow,
-    RouteRow, TopicRow,
+    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, EventRow, InFlightRow, LegRow, PartitionRow, ProcessRow,
+    RequestRow, RouteRow, TopicRow,
 };
 
 /// Partitions of Produce requests that all connections of a worker together may remember until their response comes: 10
@@ -38,6 +38,10 @@ pub struct Shard {
     pub(crate) dictionary: Arc<Dictionary>,
     /// Changes whenever rows were freed: places remembered before are void.
     pub(crate) epoch: u32,
+    /// Changes with the epoch and with each drain: connections look whether anything is new for them.
+    pub(crate) round: u32,
+    /// Traffic of what has no place of its own.
+    pub(crate) noted: Noted,
     drained: Timestamp,
     pub(crate) requests: Arena<RequestRow>,
     pub(crate) durations: Arena<DurationRow>,
@@ -45,6 +49,7 @@ pub struct Shard {
     pub(crate) acks: Arena<AcksRow>,
     pub(crate) batches: Arena<BatchRow>,
     pub(crate) topics: Arena<TopicRow>,
+    pub(crate) partitions: Arena<PartitionRow>,
     pub(crate) connection_io: Arena<ConnectionIoRow>,
     pub(crate) legs: Arena<LegRow>,
     pub(crate) ended: Arena<EndedRow>,
@@ -69,6 +74,8 @@ impl Shard {
         let spans = SpanQueue::new(dictionary.settings().spans);
         Self {
             epoch: 0,
+            round: 0,
+            noted: Noted::default(),
             drained: now,
             requests: Arena::new(&dictionary),
             durations: Arena::new(&dictionary),
@@ -76,6 +83,7 @@ impl Shard {
             acks: Arena::new(&dictionary),
             batches: Arena::new(&dictionary),
             topics: Arena::new(&dictionary),
+            partitions: Arena::new(&dictionary),
             connection_io: Arena::new(&dictionary),
             legs: Arena::new(&dictionary),
             ended: Arena::new(&dictionary),
@@ -138,21 +146,24 @@ impl Shard {
         self.count_missed();
         self.turns.pass(now);
         let since = std::mem::replace(&mut self.drained, now);
+        self.round = self.round.wrapping_add(1);
+        let noted = std::mem::take(&mut self.noted);
         let samples = std::mem::take(&mut self.samples);
         let (spans, spans_dropped) = self.spans.take();
-        let delta = Delta { since, until: now, changes: Vec::new(), samples, spans, spans_dropped };
+        let delta = Delta { since, until: now, changes: Vec::new(), samples, spans, spans_dropped, noted };
         Draining { delta, arena: 0, row: 0 }
     }
 
     /// Goes on. Whether all is done, and [`Draining::delta`] complete.
     pub fn drain_some(&mut self, draining: &mut Draining) -> bool {
-        let arenas: [&mut dyn Drained; 12] = [
+        let arenas: [&mut dyn Drained; 13] = [
             &mut self.requests,
             &mut self.durations,
             &mut self.in_flight,
             &mut self.acks,
             &mut self.batches,
             &mut self.topics,
+            &mut self.partitions,
             &mut self.connection_io,
             &mut self.legs,
             &mut self.ended,
@@ -174,8 +185,9 @@ impl Shard {
         }
         if any_freed {
             self.epoch = self.epoch.wrapping_add(1);
+            self.round = self.round.wrapping_add(1);
         }
-        draining.arena == 12
+        draining.arena == 13
     }
 }
 
@@ -198,6 +210,7 @@ pub struct Delta {
     pub(crate) samples: Vec<Sample>,
     pub(crate) spans: Vec<Span>,
     pub(crate) spans_dropped: u64,
+    pub(crate) noted: Noted,
 }
 
 /// How a series changed.
