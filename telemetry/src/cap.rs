@@ -96,7 +96,12 @@ impl Account {
 
     /// A place under the cap, or `None`, which is counted.
     pub(crate) fn take(&self) -> Option<Live> {
-        let live = self.take_free();
+        self.take_beyond(0)
+    }
+
+    /// The same for one that must leave so many places to others.
+    pub(crate) fn take_beyond(&self, reserve: usize) -> Option<Live> {
+        let live = if self.free() > reserve { self.take_free() } else { None };
         if live.is_none() {
             self.fold();
         }

@@ -30,6 +30,10 @@ pub(crate) use places::{Noted, Partition, PartitionName, TopicName};
 /// client could make up.
 const HIGHEST_VERSION: i16 = 127;
 
+/// This part of the series is left to those of clients alone, and of topics alone: a quarter is twelve series for each
+/// client of the default caps.
+const RESERVED: usize = 4;
+
 /// Interns what is new. One a process, shared by all workers.
 #[derive(Debug)]
 pub struct Dictionary {
@@ -462,7 +466,10 @@ impl Dictionary {
             return series;
         }
         let account = self.account(Dimension::Series);
-        match account.take() {
+        // Clients times topics may be so many that no client would be left a series.
+        let is_product = [Attribute::ClientId, Attribute::Topic].map(|key| attributes.iter().any(|one| one.0 == key));
+        let reserve = if is_product == [true, true] { account.cap() / RESERVED } else { 0 };
+        match account.take_beyond(reserve) {
             Some(live) => self.insert(metric, attributes, Some(live)),
             None => {
                 self.fold_series();

@@ -81,7 +81,7 @@ impl Place {
     }
 
     /// Another has it from now on.
-    fn lose(&self) {
+    pub(crate) fn lose(&self) {
         self.kept.store(false, Ordering::Relaxed);
         *lock(&self.live) = None;
     }
@@ -244,7 +244,7 @@ mod tests {
         let account = Account::new(Cap::constant(8));
         let places = places(&account, &[1_000, 10, 20, 30]);
         let mut sketch = Sketch::default();
-        [(100, 2_000), (101, 21), (102, 40), (103, 5)].map(|(name, bytes)| sketch.add(name, bytes));
+        [(100, 2_000), (101, 21), (102, 40), (103, 5)].into_iter().for_each(|(name, bytes)| sketch.add(name, bytes));
         assert_eq!(judge(&mut sketch, &places, 0), [100], "40 is not more than twice 20");
         assert_eq!([0, 1, 2, 3].map(|index: usize| places[index].is_kept()), [true, false, true, true]);
         assert_eq!(account.live(), 3, "the place is free");
@@ -255,7 +255,7 @@ mod tests {
         let account = Account::new(Cap::constant(8));
         let places = places(&account, &[1_000]);
         let mut sketch = Sketch::default();
-        [(100, 1), (101, 3), (102, 2)].map(|(name, bytes)| sketch.add(name, bytes));
+        [(100, 1), (101, 3), (102, 2)].into_iter().for_each(|(name, bytes)| sketch.add(name, bytes));
         assert_eq!(judge(&mut sketch, &places, 2), [101, 102]);
         assert!(places[0].is_kept());
     }

@@ -228,7 +228,8 @@ impl Dictionary {
         }
         names.weighed.judged = now;
         let series = self.account(Dimension::Series);
-        let room = series.free() > series.cap() / 8 && self.series_folded.swap(false, Ordering::Relaxed);
+        // Beyond what is reserved, for more than would be gone at once.
+        let room = series.free() > series.cap() / 8 * 3 && self.series_folded.swap(false, Ordering::Relaxed);
         if self.judge_clients(names) | self.judge_topics(names, now) | self.judge_partitions(names) | room {
             self.judgement.fetch_add(1, Ordering::Relaxed);
         }

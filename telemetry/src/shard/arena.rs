@@ -279,6 +279,18 @@ mod tests {
     }
 
     #[test]
+    fn the_row_of_who_has_lost_its_place_goes_with_its_last_count() {
+        let mut arena = arena(10_000);
+        let dictionary = arena.dictionary.clone();
+        let client = dictionary.client(&dictionary.client_name(Some(b"c1"), [10, 0, 0, 1].into(), None));
+        let slot = arena.slot(Labels { client: Some(client.clone()), ..Labels::default() }, Timestamp(0));
+        arena.row(slot).requests += 1;
+        client.place().lose();
+        assert_eq!(drained(&mut arena, 1, 1_000), 1);
+        assert_eq!(arena.slots.len(), 0);
+    }
+
+    #[test]
     fn idle_rows_give_their_memory_back() {
         let mut arena = arena(10_000);
         (0..100).for_each(|version| count(&mut arena, 3, version));

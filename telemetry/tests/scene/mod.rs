@@ -13,7 +13,8 @@ use kafkascope_protocol::{
 use kafkascope_telemetry::histogram::Histogram;
 use kafkascope_telemetry::metric::Metric;
 use kafkascope_telemetry::{
-    Broker, ConnectionInfo, Dictionary, Point, Recorder, Registry, Resource, Series, Settings, Shard, Snapshot, Value,
+    Attribute, AttributeValue, Broker, ConnectionInfo, Dictionary, Point, Recorder, Registry, Resource, Series,
+    Settings, Shard, Snapshot, Value,
 };
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -264,12 +265,13 @@ impl Connection {
 /// Totals by metric of all series that ever were: the last total of those that ended and of those that live.
 #[derive(Default)]
 pub struct Ledger {
-    /// By number and start: a series that comes back has its number, but begins anew.
+    /// By number and start: a series that comes back has its number, but begins anew. A series that is held would live.
     lives: HashMap<(u64, u64), Life>,
 }
 
 struct Life {
-    series: Arc<Series>,
+    metric: Metric,
+    labels: Vec<(&'static str, String)>,
     total: u64,
 }
 
@@ -281,7 +283,9 @@ impl Ledger {
                 Value::Histogram(histogram) => histogram.count(),
                 Value::UpDown(_) | Value::Gauge(_) => continue,
             };
-            let new = || Life { series: point.series.clone(), total: 0 };
+            let text = |(key, value): &(Attribute, AttributeValue)| (key.name(), value.scalar().to_string());
+            let labels = || point.series.attributes().iter().map(text).collect();
+            let new = || Life { metric: point.series.metric(), labels: labels(), total: 0 };
             let life = self.lives.entry((point.series.number(), point.start.0)).or_insert_with(new);
             assert!(total >= life.total, "a total went back");
             life.total = total;
@@ -293,7 +297,8 @@ impl Ledger {
     }
 
     pub fn total_of(&self, metric: Metric, labels: &[(&str, &str)]) -> u64 {
-        let of = |life: &&Life| life.series.metric() == metric && has(&life.series, labels);
+        let has = |life: &Life, label: &(&str, &str)| life.labels.iter().any(|(key, text)| (*key, &**text) == *label);
+        let of = |life: &&Life| life.metric == metric && labels.iter().all(|label| has(life, label));
         self.lives.values().filter(of).map(|life| life.total).sum()
     }
 }
