@@ -273,6 +273,7 @@ impl Recorder {
             self.send_spans(shard, exchange, range.clone());
         }
         shard.free_partitions += range.len();
+        let by_partition = shard.dictionary.settings().partitions;
         let mut unread = 0;
         // What was appended to the topic of the last part, not yet counted.
         let (mut topic, mut bytes, mut records) = (TopicIndex::OVERFLOW, 0, 0);
@@ -290,7 +291,7 @@ impl Recorder {
                 continue;
             }
             let (next, more_bytes, more_records) = (held.topic, held.bytes, held.records);
-            if shard.dictionary.settings().partitions {
+            if by_partition {
                 let partition = held.partition;
                 self.partition_row(shard, next, partition, more_bytes).bytes_in += more_bytes;
             }

@@ -236,8 +236,12 @@ impl Recorder {
     }
 
     fn partition_slot(&mut self, shard: &mut Shard, topic: TopicIndex, index: i32, bytes: u64) -> Option<Slot> {
-        let (client, generation, round) = (self.client.clone(), self.generation, self.round);
-        let slots = self.seen_topic(topic)?;
+        let (generation, round) = (self.generation, self.round);
+        let place = match topic {
+            TopicIndex::OVERFLOW => &mut self.other_topics,
+            TopicIndex(index) => self.topics.get_mut(index as usize)?,
+        };
+        let slots = place.as_mut()?;
         slots.forget_before(generation, shard);
         // Of a topic that is not told apart partitions are not, either.
         let name = (slots.number(), index);
@@ -274,7 +278,7 @@ impl Recorder {
             }
         }
         if slot.slot.is_none() {
-            let (topic, partition) = (Some(topic.clone()), Some(slot.partition.clone()));
+            let (client, topic, partition) = (self.client.clone(), Some(topic.clone()), Some(slot.partition.clone()));
             slot.slot = shard.partitions.slot(Labels { client, topic, partition, ..Labels::default() }, shard.now());
         }
         Some(slot.slot)
