@@ -64,6 +64,8 @@ pub enum Observation<'a> {
     FetchHead(FetchHead),
     /// A partition that a Fetch request names. With a fetch session (KIP-227), only what changed is named.
     FetchAsked(FetchAsked<'a>),
+    /// A partition that a Fetch request takes out of its session.
+    FetchForgotten(FetchForgotten<'a>),
     /// A partition of a Fetch response; its batches follow.
     FetchPartition(FetchPartition<'a>),
     /// A record batch inside a Fetch response.

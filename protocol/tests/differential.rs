@@ -11,8 +11,9 @@ use kafka_protocol::messages::{
 };
 use kafkascope_protocol::{
     Acks, ApiVersion, BatchHead, Broker, CurrentLeader, Depth, DivergingEpoch, ErrorCode, Exchange, FetchAsked,
-    FetchHead, FetchPartition, Limits, NodeIds, Observation, Outcome, PartitionBatch, PartitionMetadata, ProduceHead,
-    ProducePartition, ProduceResult, RequestSeq, TopicId, TopicIndex, TopicLabel, TopicMetadata, TopicRef,
+    FetchForgotten, FetchHead, FetchPartition, Limits, NodeIds, Observation, Outcome, PartitionBatch,
+    PartitionMetadata, ProduceHead, ProducePartition, ProduceResult, RequestSeq, TopicId, TopicIndex, TopicLabel,
+    TopicMetadata, TopicRef,
 };
 use support::feed::{BUDGET, Feed};
 use support::log::{Arena, Log};
@@ -358,6 +359,12 @@ fn fetch_asked(request: &FetchRequest, version: i16) -> Vec<Observation<'_>> {
                 partition: partition.partition,
                 fetch_offset: partition.fetch_offset,
             }));
+        }
+    }
+    for forgotten in &request.forgotten_topics_data {
+        let topic = named(produce_label(&forgotten.topic.0, forgotten.topic_id, version));
+        for &partition in &forgotten.partitions {
+            facts.push(Observation::FetchForgotten(FetchForgotten { seq: SEQ, topic, partition }));
         }
     }
     facts

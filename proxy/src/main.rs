@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use kafkascope_proxy::{Config, ConfigError, Ended, Proxy, StartError};
+use kafkascope_proxy::{Config, ConfigError, Ended, Proxy, StartError, top};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Exit statuses of `sysexits.h`.
@@ -15,6 +15,9 @@ const EX_OSERR: u8 = 71;
 const EX_STOPPED: u8 = 143;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|command| command == "top") {
+        return top::run(std::env::args_os().skip(1));
+    }
     let config = match Config::load(std::env::args_os()) {
         Ok(config) => config,
         Err(ConfigError::Usage(message)) => {

@@ -5,26 +5,23 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
-use axum::routing::get;
-use axum::{Json, Router};
 use kafkascope_protocol::Timestamp;
 use kafkascope_service::admin::{self, Admin, Readiness, Totals};
 use kafkascope_service::listener;
-use kafkascope_telemetry::clients::{self, ClientRow};
 use kafkascope_telemetry::otlp::{Exporter, TransportError};
-use kafkascope_telemetry::topics::{self, TopicRow};
 use kafkascope_telemetry::{Dictionary, Measurer, Registry};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use crate::acceptor::{Acceptor, HOME};
+use crate::api;
 use crate::config::{Config, ListenAddress, Route};
 use crate::descriptors;
 use crate::forward::Clock;
 use crate::lane::Lane;
 use crate::live::Live;
+use crate::peers;
 use crate::rounds::Rounds;
 use crate::worker::{self, Command};
 
@@ -120,9 +117,10 @@ impl Proxy {
             workers: workers.iter().map(|worker| worker.commands.downgrade()).collect(),
             clock,
         };
+        peers::follow(&config.peers, &registry, clock);
         let readiness = Readiness::default();
         let totals = Totals { registry: Arc::clone(&registry), source: rounds.clone(), pulse: PULSE };
-        let admin = admin::start(admin, readiness.clone(), totals, routes(rounds), exporter)?;
+        let admin = admin::start(admin, readiness.clone(), totals, api::routes(rounds), exporter)?;
         let acceptor = Acceptor {
             live: Arc::clone(&live),
             workers: workers.iter().map(|worker| worker.commands.clone()).collect(),
@@ -158,21 +156,6 @@ impl Proxy {
             }
         }
     }
-}
-
-/// What the admin server serves besides.
-fn routes(rounds: Rounds) -> Router {
-    Router::new().route("/api/clients", get(client_rows)).route("/api/topics", get(topic_rows)).with_state(rounds)
-}
-
-async fn client_rows(State(rounds): State<Rounds>) -> Json<Vec<ClientRow>> {
-    let now = rounds.collect().await;
-    Json(clients::view(&rounds.registry, now))
-}
-
-async fn topic_rows(State(rounds): State<Rounds>) -> Json<Vec<TopicRow>> {
-    let now = rounds.collect().await;
-    Json(topics::view(&rounds.registry, now))
 }
 
 /// How serving ended.

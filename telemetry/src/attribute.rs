@@ -132,6 +132,18 @@ pub enum Attribute {
     Size,
     /// How many.
     Count,
+    /// A consumer group.
+    Group,
+    /// How sure it is that a fetch is of that group.
+    Attribution,
+    /// Who saw it: `wire` or `admin`.
+    Vantage,
+    /// A consumer group, as the collector's kafkametrics receiver calls it.
+    GroupShort,
+    /// A topic, as that receiver calls it.
+    TopicShort,
+    /// A partition, as that receiver calls it.
+    PartitionShort,
     /// Nanoseconds that a disk request waited before its issue.
     QueueTime,
 }
@@ -196,6 +208,12 @@ impl Attribute {
             Self::CommunityId => "network.community_id",
             Self::Size => "kafkascope.size",
             Self::Count => "kafkascope.count",
+            Self::Group => "messaging.consumer.group.name",
+            Self::Attribution => "kafkascope.group.attribution",
+            Self::Vantage => "kafkascope.vantage",
+            Self::GroupShort => "group",
+            Self::TopicShort => "topic",
+            Self::PartitionShort => "partition",
             Self::QueueTime => "kafkascope.queue.duration_ns",
         }
     }

@@ -7,10 +7,15 @@
 //! * Kept batches travel with the [`Delta`](crate::Delta) of their worker and wait in a queue of [`QUEUE_BYTES`].
 //! * What is decompressed is not kept, and has a limit for each batch and each second.
 //!
+//! What is kept for a span, to see which traces its records belong to, goes the same way, of any codec. If it is compressed,
+//! its ratio is found on that occasion.
+//!
 //! What is not measured is counted, see [`Missed`]. The distribution is that of all batches as long as which of them are
 //! kept does not depend on how well they compress.
 
 mod measurer;
+mod open;
+mod record;
 mod size;
 mod turns;
 
@@ -21,6 +26,7 @@ use kafkascope_protocol::{Codec, Timestamp};
 
 use crate::dictionary::lock;
 use crate::series::Series;
+use crate::span::contexts::Expected;
 pub(crate) use measurer::Found;
 pub use measurer::Measurer;
 pub(crate) use turns::{Taken, Turns};
@@ -34,7 +40,7 @@ pub(crate) const LONGEST: u64 = 1 << 20;
 /// Kept batches that may wait for the measurer: two seconds of two busy workers.
 const QUEUE_BYTES: usize = 16 << 20;
 
-/// Why the ratio of a batch is not known.
+/// Why the ratio of a batch, or what its records are linked to, is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Missed {
     /// Enough batches of its series, or of the worker, were kept for now.
@@ -72,11 +78,13 @@ pub(crate) const fn ratio(compressed: u64, uncompressed: u64) -> u64 {
     }
 }
 
-/// A batch that was kept to be measured.
+/// A batch that was kept to be measured or looked into.
 #[derive(Debug)]
 pub(crate) struct Sample {
-    /// The ratios of its client, topic and codec.
-    pub(crate) series: Arc<Series>,
+    /// The ratios of its client, topic and codec, if it is compressed and a producer's.
+    pub(crate) series: Option<Arc<Series>>,
+    /// The span that waits for it.
+    pub(crate) expected: Option<Expected>,
     pub(crate) codec: Codec,
     /// Records that its head tells of.
     pub(crate) count: u32,
@@ -108,8 +116,8 @@ struct Waiting {
 }
 
 impl SampleQueue {
-    /// Takes the samples of an interval. Returns how many there was no room for.
-    pub(crate) fn push(&self, mut new: Samples) -> u64 {
+    /// Takes the samples of an interval. Returns those that there was no room for.
+    pub(crate) fn push(&self, mut new: Samples) -> Vec<Sample> {
         // Whoever was kept first is fed first: the queue may end, and so may the measurer's budget.
         new.samples.sort_by_key(|sample| sample.turn);
         let mut waiting = lock(&self.waiting);
@@ -120,14 +128,13 @@ impl SampleQueue {
             rest.is_some()
         });
         let fitting = fitting.count();
-        let refused = new.samples.len() - fitting;
-        new.samples.truncate(fitting);
+        let refused = new.samples.split_off(fitting);
         waiting.bytes = QUEUE_BYTES - room;
         if !new.samples.is_empty() {
             waiting.samples.push_back(new);
             self.changed.notify_one();
         }
-        refused as u64
+        refused
     }
 
     /// Waits for samples. `None`: none will come.
@@ -177,7 +184,8 @@ mod tests {
         let dictionary = Dictionary::new(Settings::default());
         let series = dictionary.series(Metric::CompressionRatio, Box::default());
         let sample = |turn, bytes| Sample {
-            series: series.clone(),
+            series: Some(series.clone()),
+            expected: None,
             codec: Codec::Zstd,
             count: 1,
             records: vec![0; bytes].into(),
@@ -187,8 +195,8 @@ mod tests {
         let queue = SampleQueue::default();
         let half = QUEUE_BYTES / 2;
         let samples = vec![sample(0, half), sample(1, half), sample(2, 1), sample(0, 10)];
-        assert_eq!(queue.push(Samples { since, until, samples }), 2);
-        assert_eq!(queue.push(Samples { since, until, samples: vec![sample(0, half)] }), 1);
+        assert_eq!(queue.push(Samples { since, until, samples }).len(), 2);
+        assert_eq!(queue.push(Samples { since, until, samples: vec![sample(0, half)] }).len(), 1);
         queue.close();
         let taken = queue.pop().unwrap();
         assert_eq!(taken.samples.iter().map(|sample| sample.turn).collect::<Vec<_>>(), [0, 0]);

@@ -392,15 +392,15 @@ impl Dictionary {
         self.other_topic(&mut lock(&self.names))
     }
 
-    /// A Metadata response says that the topic with the id `id` is called `name`.
-    pub(crate) fn learn_topic(&self, cluster: Option<&Arc<str>>, id: TopicId, name: &[u8]) {
+    /// A Metadata response says that the topic with the id `id` is called `name`. Returns whether that is new.
+    pub(crate) fn learn_topic(&self, cluster: Option<&Arc<str>>, id: TopicId, name: &[u8]) -> bool {
         if id.0 == [0; 16] || name.is_empty() {
-            return;
+            return false;
         }
         let names = &mut *lock(&self.names);
         let key = (cluster.cloned(), id);
         if names.topic_names.contains_key(&key) {
-            return;
+            return false;
         }
         let name: Arc<str> = attribute::text(Some(name)).into();
         if let Some(topic) = names.topics_by_id.get(&key).and_then(Weak::upgrade) {
@@ -416,6 +416,7 @@ impl Dictionary {
         }
         names.topic_ids.push_back(key.clone());
         names.topic_names.insert(key, name);
+        true
     }
 
     /// The name of an API key, `unknown(N)` for one that no release of Kafka defines.

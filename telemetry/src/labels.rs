@@ -42,6 +42,7 @@ pub(crate) struct Api {
 impl Api {
     pub(crate) const PRODUCE: ApiKey = ApiKey(0);
     pub(crate) const FETCH: ApiKey = ApiKey(1);
+    pub(crate) const OFFSET_COMMIT: ApiKey = ApiKey(8);
 
     fn value(self, dictionary: &Dictionary) -> Value {
         match self.follower {

@@ -36,6 +36,25 @@ pub enum Metric {
     Undecoded,
     LostSync,
     UnsolicitedResponses,
+    PositionLag,
+    PositionLagMax,
+    SkippedRecords,
+    GroupLag,
+    GroupLagSum,
+    GroupOffset,
+    GroupOffsetSum,
+    GroupTimeLag,
+    GroupMembers,
+    GroupGeneration,
+    GroupRebalances,
+    GroupRebalanceDuration,
+    GroupCommits,
+    GroupCommitErrors,
+    GroupCommitsAhead,
+    PartitionCurrentOffset,
+    PartitionOldestOffset,
+    SelfFacts,
+    SelfFactsLost,
     ClientApiVersionMin,
     ClientApiVersionMax,
     ClientRemovedIn40,
@@ -48,6 +67,7 @@ pub enum Metric {
     SelfPartitionsUnjudged,
     SelfSpansSampled,
     SelfSpansDropped,
+    SelfLinksMissed,
     SelfExportFailures,
     CpuTime,
     MemoryUsage,
@@ -260,7 +280,7 @@ mod tests {
     #[test]
     fn names_follow_the_conventions() {
         for row in TABLE {
-            let conventions = ["kafkascope.", "system.", "process.", "container.", "jvm."];
+            let conventions = ["kafka.", "kafkascope.", "system.", "process.", "container.", "jvm."];
             assert!(conventions.iter().any(|space| row.name.starts_with(space)), "{} has no vantage", row.name);
             assert!(
                 row.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '_'),

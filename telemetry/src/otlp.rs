@@ -20,6 +20,7 @@ use crate::resource::Resource;
 
 pub use exporter::{Exporter, Report, Source};
 pub use settings::{Aggregation, Compression, Overrides, Protocol, Settings, SettingsError, Temporality};
+pub use spans::request as trace_request;
 pub use transport::TransportError;
 
 /// Largest payload: a gRPC server refuses more than 4 MiB by default; the rest is room for an error of the estimate.

@@ -145,7 +145,7 @@ mod tests {
 
     fn point(metric: Metric, attributes: &[(Attribute, &'static str)], value: Value) -> Point {
         let attributes = attributes.iter().map(|&(key, text)| (key, AttributeValue::Static(text))).collect();
-        Point { series: Arc::new(Series::new(1, metric, attributes, None)), start: Timestamp(1), value }
+        Point { series: Arc::new(Series::new(1, metric, attributes, None)), start: Timestamp(1), value, exemplar: None }
     }
 
     #[test]

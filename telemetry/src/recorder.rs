@@ -13,13 +13,17 @@
 //!   (`compression-rate-avg`). Batches of Fetch and those of before magic 2 have none.
 //! * Fetched bytes and messages are counted at the end of the exchange, for consumers only.
 
+mod commit;
 mod compression;
 mod exchange;
 mod fetch;
+mod group;
+mod links;
 mod produce;
 mod seldom;
 mod standing;
 mod tcp;
+mod watch;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -36,9 +40,11 @@ use crate::shard::row::TopicRow;
 use crate::shard::{Shard, Slot};
 use crate::span::Legs;
 use fetch::Fetched;
+use group::Asking;
 use produce::{HeldQueue, LastBatch};
 use standing::TopicSlots;
 pub use tcp::{Side, TcpFigures, TcpRecorder};
+use watch::Watching;
 
 /// APIs, with their versions, whose places a connection remembers. Clients use some ten; a hostile one that uses more has
 /// them looked up again and again.
@@ -149,6 +155,14 @@ pub struct Recorder {
     fetching: usize,
     /// Bytes of partitions in the response that is being read, where partitions are told apart.
     fetched_partitions: Vec<(TopicIndex, i32, u64)>,
+    watching: Watching,
+    asking: Asking,
+    /// Commits that have not ended; with spans only.
+    commits: commit::Commits,
+    /// What sampled exchanges are linked to; with spans only.
+    links: links::Links,
+    /// It is a broker's.
+    follower: bool,
     seed: u64,
 }
 
@@ -220,6 +234,11 @@ impl Recorder {
             fetched: Vec::new(),
             fetching: 0,
             fetched_partitions: Vec::new(),
+            watching: Watching::default(),
+            asking: Asking::default(),
+            commits: commit::Commits::default(),
+            links: links::Links::default(),
+            follower: false,
             seed: shard.spans.seed(),
         };
         if recorder.depth.is_none() {
@@ -304,6 +323,7 @@ impl Recorder {
             leave(shard, request.slot);
         }
         shard.free_partitions += self.held.len();
+        self.stop_watching(shard);
         shard.routes.row(self.route).open -= 1;
         let labels = Labels { broker: Some(self.broker), reason: Some(reason.name()), ..Labels::default() };
         let slot = shard.events.slot(labels, shard.now());
@@ -336,6 +356,7 @@ impl Recorder {
     #[inline(always)]
     fn request_head(&mut self, shard: &mut Shard, head: &RequestHead) {
         let (seq, api, version) = (head.seq, head.api, head.version);
+        self.watching.request_at = head.first_byte;
         if self.begun.is_some() {
             self.request_is_undecoded(shard);
         }
@@ -503,18 +524,31 @@ impl Sink for RecorderSink<'_> {
             Observation::ProduceHead(head) => recorder.request_is(shard, None, Some(head.acks)),
             Observation::ProducePartition(partition) => recorder.produce_partition(shard, partition),
             Observation::ProduceBatch(batch) => recorder.produce_batch(shard, batch),
-            Observation::ProduceResult(result) => recorder.produce_result(result),
+            Observation::ProduceResult(result) => {
+                if let Some(records) = recorder.produce_result(result) {
+                    recorder.produce_told(shard, result, records);
+                }
+            }
             Observation::FetchHead(head) => {
                 let follower = head.replica_id.is_some_and(|id| id >= 0);
+                recorder.follower = follower;
                 recorder.request_is(shard, Some(follower), None);
+                recorder.fetch_begins(shard, head, follower);
             }
-            Observation::FetchPartition(partition) => recorder.fetch_partition(shard, partition),
-            Observation::FetchBatch(batch) => recorder.fetch_batch(batch),
+            Observation::FetchAsked(asked) => recorder.fetch_asked(shard, asked),
+            Observation::FetchPartition(partition) => {
+                recorder.fetch_partition(shard, partition);
+                recorder.fetch_told(shard, partition);
+            }
+            Observation::FetchBatch(batch) => {
+                recorder.fetch_batch(shard, batch);
+                recorder.fetch_gave(shard, batch);
+            }
             Observation::Measured(measured) => recorder.measured(shard, measured),
             Observation::Captured(captured) => recorder.captured(shard, captured),
             Observation::Exchange(exchange) => recorder.exchange(shard, exchange),
             // Not needed for any metric yet.
-            Observation::FetchAsked(_) | Observation::PartitionMetadata(_) | Observation::Broker(_) => {}
+            Observation::PartitionMetadata(_) | Observation::Broker(_) => {}
             other => recorder.seldom(shard, other),
         }
     }
@@ -523,6 +557,7 @@ impl Sink for RecorderSink<'_> {
     fn at_batch(&mut self, direction: Direction, head: &BatchHead) -> BatchPlan {
         match direction {
             Direction::Request => self.recorder.plan(self.shard, head),
+            Direction::Response if self.shard.spans.is_on() => self.recorder.plan_of_fetched(self.shard, head),
             Direction::Response => BatchPlan::Skip,
         }
     }

@@ -20,22 +20,24 @@ use crate::attribute::{Attribute, Value as AttributeValue};
 use crate::cap::Dimension;
 use crate::compression::{Found, Missed, SampleQueue, Samples};
 use crate::dictionary::{Broker, Dictionary, lock};
+use crate::exemplar::Exemplar;
 use crate::histogram::Histogram;
 use crate::inventory;
+use crate::knowledge::Knowledge;
 use crate::labels::Labels;
 use crate::metric::{Kind, Metric};
 use crate::rates::Rates;
 use crate::readings::{Reading, Readings};
-use crate::resource::Resource;
+use crate::resource::{Resource, instance_id};
 use crate::series::Series;
 use crate::shard::{Change, Delta};
 use crate::snapshot::{Gone, Point, Snapshot, Value};
-use crate::span::Span;
+use crate::span::{Dropped, ExchangeSpan, Span};
 
 /// Ends of series that are remembered until they have been exported.
 const GONE: usize = 65_536;
 
-/// Spans that wait for export: some 2 MB.
+/// Spans that wait for export: some 2.5 MB, and 12 MB more if all have all the links that they may have.
 const SPANS: usize = 8_192;
 
 /// A state that was not read for so long is not known any more: 15 s, in which whoever reads comes at least twice.
@@ -99,6 +101,7 @@ impl Signal {
 pub struct Registry {
     dictionary: Arc<Dictionary>,
     resource: Arc<Resource>,
+    knowledge: Knowledge,
     state: Mutex<State>,
     samples: SampleQueue,
     /// Until when totals have been exported; `u64::MAX` while nobody exports.
@@ -114,7 +117,10 @@ struct State {
     gone_count: u64,
     /// When a series last ended.
     last_end: Timestamp,
+    /// Spans that may go.
     spans: VecDeque<Span>,
+    /// Spans that wait for their links.
+    linking: Vec<ExchangeSpan>,
     rates: Rates,
     /// When it was found out last which versions clients use.
     inventory: Timestamp,
@@ -127,6 +133,7 @@ struct Entry {
     start: Timestamp,
     changed: Timestamp,
     value: Value,
+    exemplar: Option<Arc<Exemplar>>,
     /// The process's own: never expires.
     own: bool,
     /// Where a counter stood that somebody else keeps.
@@ -138,7 +145,7 @@ struct Entry {
 impl Entry {
     fn new(series: Arc<Series>, start: Timestamp, changed: Timestamp) -> Self {
         let value = Value::zero(series.metric());
-        Self { series, start, changed, value, own: false, outside: 0, read: false }
+        Self { series, start, changed, value, exemplar: None, own: false, outside: 0, read: false }
     }
 }
 
@@ -153,11 +160,14 @@ impl Registry {
             gone_count: 0,
             last_end: now,
             spans: VecDeque::new(),
+            linking: Vec::new(),
             rates: Rates::new(now),
             inventory: Timestamp(0),
             latest: now,
         };
+        let knowledge = Knowledge::new(dictionary.clone(), &instance_id(), now);
         Arc::new(Self {
+            knowledge,
             dictionary,
             resource: Arc::new(resource),
             state: Mutex::new(state),
@@ -172,6 +182,12 @@ impl Registry {
         &self.dictionary
     }
 
+    /// What is known of partitions, consumers and groups.
+    #[must_use]
+    pub fn knowledge(&self) -> &Knowledge {
+        &self.knowledge
+    }
+
     /// Who reports.
     #[must_use]
     pub fn resource(&self) -> &Resource {
@@ -180,24 +196,37 @@ impl Registry {
 
     /// Adds what a worker counted.
     pub fn absorb(&self, delta: Delta) {
-        let Delta { since, until, changes, samples, spans, spans_dropped, noted } = delta;
+        let Delta { since, until, changes, samples, spans, spans_dropped, told, told_lost, noted } = delta;
+        self.knowledge.learn_own(told, told_lost, until);
         self.dictionary.note(noted);
         let refused = self.samples.push(Samples { since, until, samples });
         let state = &mut *lock(&self.state);
-        self.unmeasured(state, Missed::QueueFull, refused, since);
+        let (ratios, links): (Vec<_>, Vec<_>) =
+            refused.iter().map(|sample| (sample.series.is_some(), sample.expected.is_some())).unzip();
+        let count = |refused: Vec<bool>| refused.into_iter().filter(|&is_refused| is_refused).count() as u64;
+        self.unmeasured(state, Missed::QueueFull, count(ratios), since);
+        self.links_missed(state, Missed::QueueFull.name(), count(links), since);
         state.latest = state.latest.max(until);
         for (series, change) in changes {
             state.add(&series, change, since, until, &self.dictionary);
         }
-        self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "worker_queue_full")), spans_dropped, since);
+        let Dropped { queue_full, tail_budget } = spans_dropped;
+        for (reason, count) in [("worker_queue_full", queue_full), ("tail_budget", tail_budget)] {
+            self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, reason)), count, since);
+        }
         self.queue(state, spans, since);
     }
 
     fn queue(&self, state: &mut State, spans: Vec<Span>, since: Timestamp) {
         self.own(state, Metric::SelfSpansSampled, None, spans.len() as u64, since);
-        let room = SPANS.saturating_sub(state.spans.len());
+        let room = SPANS.saturating_sub(state.spans.len() + state.linking.len());
         let overflow = spans.len().saturating_sub(room) as u64;
-        state.spans.extend(spans.into_iter().take(room));
+        for span in spans.into_iter().take(room) {
+            match span {
+                Span::Exchange(span) if span.contexts.is_some() => state.linking.push(span),
+                span => state.spans.push_back(span),
+            }
+        }
         self.own(state, Metric::SelfSpansDropped, Some((Attribute::Reason, "queue_full")), overflow, since);
     }
 
@@ -212,14 +241,19 @@ impl Registry {
         for (series, ratios) in found.ratios {
             state.add(&series, Change::Values(ratios), since, until, &self.dictionary);
         }
-        for (missed, count) in Missed::ALL.into_iter().zip(found.missed) {
-            self.unmeasured(state, missed, count, since);
+        for ((missed, ratios), links) in Missed::ALL.into_iter().zip(found.missed).zip(found.links_missed) {
+            self.unmeasured(state, missed, ratios, since);
+            self.links_missed(state, missed.name(), links, since);
         }
         self.own(state, Metric::SelfDecompressed, None, found.output, since);
     }
 
     fn unmeasured(&self, state: &mut State, missed: Missed, count: u64, since: Timestamp) {
         self.own(state, Metric::SelfUnmeasured, Some((Attribute::Reason, missed.name())), count, since);
+    }
+
+    fn links_missed(&self, state: &mut State, reason: &'static str, count: u64, since: Timestamp) {
+        self.own(state, Metric::SelfLinksMissed, Some((Attribute::Reason, reason)), count, since);
     }
 
     /// Takes over what was read on a host.
@@ -236,6 +270,7 @@ impl Registry {
 
     /// All workers have been heard: takes a sample for rates and forgets what expired. To be called about once a second.
     pub fn settle(&self, now: Timestamp) {
+        self.read(self.knowledge.settle(now));
         let state = &mut *lock(&self.state);
         state.latest = state.latest.max(now);
         for dimension in Dimension::ALL {
@@ -264,11 +299,13 @@ impl Registry {
         state.release(now, &self.dictionary);
         let live = state.series.len() as i64;
         let shown = state.series.values().filter(|entry| !entry.series.is_held());
-        let point =
-            |entry: &Entry| Point { series: entry.series.clone(), start: entry.start, value: entry.value.clone() };
+        let point = |entry: &Entry| {
+            let Entry { series, start, value, exemplar, .. } = entry;
+            Point { series: series.clone(), start: *start, value: value.clone(), exemplar: exemplar.clone() }
+        };
         let mut points: Vec<Point> = shown.map(point).collect();
         let series = self.dictionary.own_series(Metric::SelfSeries, Box::default());
-        points.push(Point { series, start: now, value: Value::Gauge(live) });
+        points.push(Point { series, start: now, value: Value::Gauge(live), exemplar: None });
         points.sort_unstable_by_key(|point| (point.series.metric(), point.series.number()));
         Snapshot {
             at: now.max(state.latest),
@@ -293,11 +330,19 @@ impl Registry {
         state.add(&series, Change::Count(1), now, now, &self.dictionary);
     }
 
-    /// Spans that wait for export, at most `count`, the oldest first.
-    pub(crate) fn take_spans(&self, count: usize) -> Vec<Span> {
-        let spans = &mut lock(&self.state).spans;
-        let count = count.min(spans.len());
-        spans.drain(..count).collect()
+    /// Spans that wait for export, at most `count`, the oldest first. Those that wait for their links stay, unless these are
+    /// the `last`.
+    pub fn take_spans(&self, count: usize, last: bool) -> Vec<Span> {
+        let state = &mut *lock(&self.state);
+        let (now, mut late) = (state.latest, 0);
+        let ready = state.linking.extract_if(.., |span| last || span.is_ready(now));
+        state.spans.extend(ready.map(|mut span| {
+            late += span.settle(self.dictionary.settings().trace_parent);
+            Span::Exchange(span)
+        }));
+        self.links_missed(state, "late", late, now);
+        let count = count.min(state.spans.len());
+        state.spans.drain(..count).collect()
     }
 
     /// An exporter works: series wait for it.
@@ -373,7 +418,10 @@ impl State {
             // After the end of a former life.
             Entry::new(series.clone(), since.max(ended), until)
         });
-        entry.value.add(change);
+        match change {
+            Change::Exemplar(exemplar) => entry.exemplar = Some(exemplar.or(entry.exemplar.take())),
+            change => entry.value.add(change),
+        }
         entry.changed = entry.changed.max(until);
     }
 

@@ -62,7 +62,7 @@ impl Resource {
 }
 
 /// A random UUID (version 4), the form that the conventions recommend.
-fn instance_id() -> String {
+pub(crate) fn instance_id() -> String {
     let random = || RandomState::new().hash_one(0);
     let bits = (u128::from(random()) << 64 | u128::from(random())) & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
     let mut text = String::with_capacity(36);

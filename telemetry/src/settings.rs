@@ -19,6 +19,8 @@ pub struct Settings {
     pub expiry: Expiry,
     /// Which exchanges become spans; `None`: none.
     pub spans: Option<SampleRatio>,
+    /// What spans are children of.
+    pub trace_parent: TraceParent,
 }
 
 /// Bounds on cardinality. What is new above them is counted and becomes `other`; of clients, topics and partitions, those
@@ -66,6 +68,16 @@ pub enum ClientKey {
     Id,
 }
 
+/// What the span of an exchange is a child of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TraceParent {
+    /// Nothing: it is linked to the contexts of its records.
+    #[default]
+    None,
+    /// The sampled context of its records, if they have exactly one.
+    Single,
+}
+
 /// Time without change after which a series is forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry(Duration);
@@ -98,7 +110,7 @@ impl Default for Expiry {
     }
 }
 
-/// Share of exchanges that become spans, 0 to 1. Those that fail always do.
+/// Share of exchanges that become spans, 0 to 1. Those that fail or are slow do so besides, within a budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleRatio(f64);
 

@@ -6,6 +6,7 @@
 
 mod arena;
 pub(crate) mod row;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 
@@ -13,17 +14,20 @@ use kafkascope_protocol::Timestamp;
 
 use crate::compression::{Missed, Sample, Turns};
 use crate::dictionary::{Dictionary, Noted};
+use crate::exemplar::Exemplar;
 use crate::histogram::Histogram;
+use crate::knowledge::fact::Told;
 use crate::labels::Labels;
 use crate::metric::Metric;
 use crate::series::Series;
-use crate::span::{Span, SpanQueue};
+use crate::span::{Dropped, Span, SpanQueue};
 use arena::Drained;
 pub(crate) use arena::{Arena, Slot};
 use row::{
     AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, EventRow, InFlightRow, LegRow, PartitionRow, ProcessRow,
     RequestRow, RouteRow, TopicRow,
 };
+use watch::Watches;
 
 /// Partitions of Produce requests that all connections of a worker together may remember until their response comes: 10
 /// MB. A producer has five requests in flight, each with the partitions of one broker.
@@ -65,13 +69,16 @@ pub struct Shard {
     pub(crate) samples: Vec<Sample>,
     /// Batches that were not measured, in the order of [`Missed::ALL`].
     missed: [u64; Missed::ALL.len()],
+    pub(crate) watches: Watches,
+    /// Batches that a span would have been linked to, in the same order.
+    links_missed: [u64; Missed::ALL.len()],
 }
 
 impl Shard {
     /// An empty shard. `now` is where its first interval begins.
     #[must_use]
     pub fn new(dictionary: Arc<Dictionary>, now: Timestamp) -> Self {
-        let spans = SpanQueue::new(dictionary.settings().spans);
+        let spans = SpanQueue::new(dictionary.settings(), now);
         Self {
             epoch: 0,
             round: 0,
@@ -96,6 +103,8 @@ impl Shard {
             turns: Turns::new(now),
             samples: Vec::new(),
             missed: [0; Missed::ALL.len()],
+            watches: Watches::default(),
+            links_missed: [0; Missed::ALL.len()],
         }
     }
 
@@ -119,12 +128,20 @@ impl Shard {
         self.missed[missed as usize] += 1;
     }
 
+    /// Nobody will look at a batch for a span.
+    pub(crate) fn links_missed(&mut self, missed: Missed) {
+        self.links_missed[missed as usize] += 1;
+    }
+
     fn count_missed(&mut self) {
-        for (missed, count) in Missed::ALL.into_iter().zip(std::mem::take(&mut self.missed)) {
-            if count > 0 {
+        let (ratios, links) = (std::mem::take(&mut self.missed), std::mem::take(&mut self.links_missed));
+        for ((missed, ratios), links) in Missed::ALL.into_iter().zip(ratios).zip(links) {
+            if ratios > 0 || links > 0 {
                 let labels = Labels { reason: Some(missed.name()), ..Labels::default() };
                 let slot = self.events.slot(labels, self.drained);
-                self.events.row(slot).unmeasured += count;
+                let row = self.events.row(slot);
+                row.unmeasured += ratios;
+                row.links_missed += links;
             }
         }
     }
@@ -149,9 +166,10 @@ impl Shard {
         self.round = self.round.wrapping_add(1);
         let noted = std::mem::take(&mut self.noted);
         let samples = std::mem::take(&mut self.samples);
-        let (spans, spans_dropped) = self.spans.take();
-        let delta = Delta { since, until: now, changes: Vec::new(), samples, spans, spans_dropped, noted };
-        Draining { delta, arena: 0, row: 0 }
+        let (spans, spans_dropped) = self.spans.take(now);
+        let (changes, told, told_lost) = (Vec::new(), Vec::new(), 0);
+        let delta = Delta { since, until: now, changes, samples, spans, spans_dropped, told, told_lost, noted };
+        Draining { delta, arena: 0, row: 0, watch: 0 }
     }
 
     /// Goes on. Whether all is done, and [`Draining::delta`] complete.
@@ -187,7 +205,17 @@ impl Shard {
             self.epoch = self.epoch.wrapping_add(1);
             self.round = self.round.wrapping_add(1);
         }
-        draining.arena == 13
+        draining.arena == 13 && self.drain_watches(draining)
+    }
+
+    fn drain_watches(&mut self, draining: &mut Draining) -> bool {
+        let Delta { until, told, told_lost, .. } = &mut draining.delta;
+        draining.watch = self.watches.drain(*until, draining.watch, ROWS_AT_ONCE, told);
+        if draining.watch < self.watches.rows() {
+            return false;
+        }
+        *told_lost = self.watches.take_told(*until, told);
+        true
     }
 }
 
@@ -198,6 +226,7 @@ pub struct Draining {
     pub delta: Delta,
     arena: usize,
     row: usize,
+    watch: usize,
 }
 
 /// What changed in a shard during an interval.
@@ -209,7 +238,11 @@ pub struct Delta {
     pub(crate) changes: Vec<(Arc<Series>, Change)>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) spans: Vec<Span>,
-    pub(crate) spans_dropped: u64,
+    pub(crate) spans_dropped: Dropped,
+    /// What is known of partitions and groups.
+    pub(crate) told: Vec<Told>,
+    /// What there was no room for.
+    pub(crate) told_lost: u64,
     pub(crate) noted: Noted,
 }
 
@@ -222,6 +255,8 @@ pub(crate) enum Change {
     Move(i64),
     /// More values for a histogram.
     Values(Histogram),
+    /// One value of it, with its span.
+    Exemplar(Arc<Exemplar>),
 }
 
 /// Where a series stands in its row: its metric, and the attribute that its place gives it.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kafkascope_protocol::Timestamp;
 
+use crate::exemplar::Exemplar;
 use crate::histogram::Histogram;
 use crate::resource::Resource;
 use crate::series::Series;
@@ -30,6 +31,8 @@ pub struct Point {
     pub start: Timestamp,
     /// What it counted.
     pub value: Value,
+    /// One of its values with its span; histograms of latency only.
+    pub exemplar: Option<Arc<Exemplar>>,
 }
 
 /// A series that has ended.

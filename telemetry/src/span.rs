@@ -1,21 +1,34 @@
 //! Spans: one of a sampled exchange and each topic in it, and one of each slow event of a host.
 //!
 //! Whether an exchange is sampled is decided by a hash of the connection and the request's number, so that it is known from
-//! the request's start without being remembered. Exchanges that fail are always kept. A worker's queue is bounded; what
-//! does not fit is counted.
+//! the request's start without being remembered. Exchanges that fail or are slow are kept besides, as far as their
+//! [budgets](tail) go. A worker's queue is bounded; what does not fit is counted.
+
+pub(crate) mod contexts;
+pub(crate) mod tail;
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use kafkascope_protocol::{Acks, ApiVersion, ErrorCode, RequestSeq, Timestamp};
+use kafkascope_protocol::{Acks, ApiVersion, ErrorCode, Exchange, RequestSeq, Timestamp};
 
 use crate::attribute::{Attribute, Value};
 use crate::dictionary::{Broker, Client, Topic};
-use crate::settings::SampleRatio;
+use crate::exemplar::SpanIds;
+use crate::settings::{SampleRatio, Settings, TraceParent};
+use contexts::{Contexts, Link};
+use tail::{SECOND, Tail};
 
-/// Spans that a worker keeps between two drains: some 600 KB.
+/// Spans that a worker keeps between two drains: some 1.2 MB.
 const QUEUE: usize = 4096;
+
+/// Nanoseconds that a span waits for its links from its end on. They come within a second or two, unless the one thread that
+/// looks for them is behind.
+const LONGEST_WAIT: u64 = 5_000_000_000;
+
+/// Bytes of records that a worker keeps a second to find links, as many as it keeps to measure them.
+const RECORDS: u64 = 4 << 20;
 
 /// What a client did with a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +37,8 @@ pub(crate) enum Operation {
     Send,
     /// Fetch.
     Poll,
+    /// OffsetCommit.
+    Commit,
 }
 
 impl Operation {
@@ -32,6 +47,7 @@ impl Operation {
         match self {
             Self::Send => "send",
             Self::Poll => "poll",
+            Self::Commit => "commit",
         }
     }
 
@@ -40,6 +56,16 @@ impl Operation {
         match self {
             Self::Send => "send",
             Self::Poll => "receive",
+            Self::Commit => "settle",
+        }
+    }
+
+    /// `kafka.api`.
+    pub(crate) const fn api(self) -> &'static str {
+        match self {
+            Self::Send => "Produce",
+            Self::Poll => "FetchConsumer",
+            Self::Commit => "OffsetCommit",
         }
     }
 }
@@ -92,9 +118,67 @@ pub struct ExchangeSpan {
     pub(crate) partition: Option<i32>,
     pub(crate) version: ApiVersion,
     pub(crate) acks: Option<Acks>,
+    /// Commits only.
+    pub(crate) group: Option<Arc<str>>,
+    /// Not of commits.
+    pub(crate) batch: Option<Batch>,
+    pub(crate) error: ErrorCode,
+    /// Where the links come from; gone once the span has settled.
+    pub(crate) contexts: Option<Arc<Contexts>>,
+    /// What the broker answered: base offsets by partition.
+    pub(crate) bases: Box<[(i32, Option<i64>)]>,
+    pub(crate) links: Vec<Link>,
+    /// Distinct contexts without a link.
+    pub(crate) more_links: u64,
+    pub(crate) parent: Option<[u8; 8]>,
+}
+
+impl ExchangeSpan {
+    /// Whether it need not wait for links at `now` any more.
+    pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
+        self.contexts.as_ref().is_none_or(|contexts| contexts.is_complete()) || now.since(self.end) > LONGEST_WAIT
+    }
+
+    /// Takes its links, and its parent if it may have one. Returns how many batches were too late.
+    pub(crate) fn settle(&mut self, parent: TraceParent) -> u64 {
+        let Some(contexts) = self.contexts.take() else { return 0 };
+        let settled = contexts.settle(parent == TraceParent::Single);
+        (self.links, self.more_links) = (settled.links, settled.more);
+        if self.operation == Operation::Send {
+            for link in &mut self.links {
+                let base = self.bases.iter().find(|(partition, _)| *partition == link.partition);
+                let base = base.and_then(|&(_, base)| base);
+                link.offset = base.zip(link.offset).and_then(|(base, delta)| base.checked_add(delta));
+            }
+        }
+        if let Some(parent) = settled.parent {
+            (self.trace, self.parent) = (parent.trace, Some(parent.span));
+        }
+        settled.late
+    }
+}
+
+/// What went over the wire of a topic.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
-    pub(crate) error: ErrorCode,
+}
+
+/// Why an exchange may have spans.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Merits {
+    pub(crate) sampled: bool,
+    pub(crate) slow: bool,
+}
+
+/// Spans that were not made.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Dropped {
+    /// The worker's queue was full.
+    pub(crate) queue_full: u64,
+    /// More failed or were slow than there is a budget for.
+    pub(crate) tail_budget: u64,
 }
 
 /// A worker's spans until the next drain.
@@ -106,21 +190,33 @@ pub(crate) struct SpanQueue {
     all: bool,
     random: u64,
     spans: Vec<Span>,
-    dropped: u64,
+    dropped: Dropped,
+    tail: Tail,
+    /// Bytes of records that may still be kept before the next drain that is a second later.
+    records: u64,
+    renewed: Timestamp,
+    trace_parent: TraceParent,
+    /// The first one that was pushed since somebody asked.
+    pushed: Option<SpanIds>,
 }
 
 impl SpanQueue {
-    pub(crate) fn new(ratio: Option<SampleRatio>) -> Self {
+    pub(crate) fn new(settings: &Settings, now: Timestamp) -> Self {
         // The standard library's only source of randomness: its keys are new for each state.
         let random = RandomState::new().hash_one(0);
-        let threshold = ratio.map(SampleRatio::threshold);
+        let threshold = settings.spans.map(SampleRatio::threshold);
         Self {
-            is_on: ratio.is_some(),
+            is_on: settings.spans.is_some(),
             threshold: threshold.flatten().unwrap_or(0),
             all: threshold == Some(None),
             random,
             spans: Vec::new(),
-            dropped: 0,
+            dropped: Dropped::default(),
+            tail: Tail::new(now),
+            records: RECORDS,
+            renewed: now,
+            trace_parent: settings.trace_parent,
+            pushed: None,
         }
     }
 
@@ -147,16 +243,56 @@ impl SpanQueue {
         ids(|| self.seed())
     }
 
+    /// Whether and why the spans of an exchange are made, as far as that does not depend on its topics' errors.
+    pub(crate) fn merits(&mut self, seed: u64, exchange: &Exchange) -> Merits {
+        Merits { sampled: self.samples(seed, exchange.seq), slow: self.tail.is_slow(exchange) }
+    }
+
+    /// Whether there is a span of a topic with this error: by merit, or while the budget of failed or slow ones lasts.
+    pub(crate) fn keeps(&mut self, merits: Merits, error: ErrorCode) -> bool {
+        let kept = match error.is_none() {
+            _ if merits.sampled => return true,
+            false => self.tail.allows_failed(),
+            true if merits.slow => self.tail.allows_slow(),
+            true => return false,
+        };
+        self.dropped.tail_budget += u64::from(!kept);
+        kept
+    }
+
     pub(crate) fn push(&mut self, span: ExchangeSpan) {
         if self.spans.len() < QUEUE {
+            let contexts = span.contexts.clone().filter(|_| self.trace_parent == TraceParent::Single);
+            self.pushed.get_or_insert(SpanIds { trace: span.trace, id: span.id, contexts });
             self.spans.push(Span::Exchange(span));
         } else {
-            self.dropped += 1;
+            self.dropped.queue_full += 1;
         }
     }
 
-    /// What is there, and how many did not fit.
-    pub(crate) fn take(&mut self) -> (Vec<Span>, u64) {
+    /// The first span that was pushed since the last call.
+    pub(crate) fn first_pushed(&mut self) -> Option<SpanIds> {
+        self.pushed.take()
+    }
+
+    /// Whether `bytes` bytes of records may be kept for links.
+    pub(crate) fn allows_records(&mut self, bytes: u64) -> bool {
+        let left = self.records.checked_sub(bytes);
+        self.records = left.unwrap_or(self.records);
+        left.is_some()
+    }
+
+    /// A span is not made, because what it would be made of was too much to be remembered.
+    pub(crate) fn too_many(&mut self) {
+        self.dropped.queue_full += 1;
+    }
+
+    /// What is there at `now`, and what was dropped.
+    pub(crate) fn take(&mut self, now: Timestamp) -> (Vec<Span>, Dropped) {
+        self.tail.pass(now);
+        if now.since(self.renewed) >= SECOND {
+            (self.renewed, self.records) = (now, RECORDS);
+        }
         (std::mem::take(&mut self.spans), std::mem::take(&mut self.dropped))
     }
 }
@@ -185,17 +321,18 @@ mod tests {
     #[test]
     fn the_share_of_sampled_requests_is_the_ratio() {
         for ratio in [0.0, 0.01, 0.5, 1.0] {
-            let mut queue = SpanQueue::new(Some(SampleRatio::new(ratio).unwrap()));
+            let spans = Some(SampleRatio::new(ratio).unwrap());
+            let mut queue = SpanQueue::new(&Settings { spans, ..Settings::default() }, Timestamp(0));
             let seed = queue.seed();
             let sampled = (0..100_000).filter(|&seq| queue.samples(seed, RequestSeq(seq))).count() as f64 / 1e5;
             assert!((sampled - ratio).abs() < 0.01, "{sampled} of {ratio}");
         }
-        assert!(!SpanQueue::new(None).samples(1, RequestSeq(1)));
+        assert!(!SpanQueue::new(&Settings::default(), Timestamp(0)).samples(1, RequestSeq(1)));
     }
 
     #[test]
     fn ids_are_never_zero_and_differ() {
-        let mut queue = SpanQueue::new(None);
+        let mut queue = SpanQueue::new(&Settings::default(), Timestamp(0));
         let (first, second) = (queue.ids(), queue.ids());
         assert_ne!(first, second);
         assert_ne!(first.0, [0; 16]);

@@ -61,7 +61,7 @@ impl Topic {
 
     /// Whether it stands for all above the cap.
     pub(crate) fn is_other(&self) -> bool {
-        self.place.is_other()
+        self.place().is_other()
     }
 
     /// The topic whose name it has by now.

@@ -27,7 +27,7 @@ pub use backend::Kafka;
 use crate::{
     http,
     prometheus::Scrape,
-    proxy::{Proxy, ProxySpec},
+    proxy::{self, Proxy, ProxySpec},
     receiver::Receiver,
 };
 use backend::Backend;
@@ -259,7 +259,10 @@ impl Stage {
     fn hints(&self) -> Vec<String> {
         let admin = self.proxy.admin();
         let front = self.backend.routes().first().map(|(front, _)| front.to_string()).unwrap_or_default();
+        let program =
+            proxy::program().map_or_else(|_| "kafkascope-proxy".to_owned(), |path| path.display().to_string());
         let hints = [
+            format!("{program} top --admin {admin}"),
             format!("curl http://{admin}/metrics"),
             format!("curl http://{admin}/api/clients"),
             format!("kcat -b {front} -L -X client.id=me      (any Kafka client will do: it appears in the table)"),

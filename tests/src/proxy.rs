@@ -103,7 +103,11 @@ pub struct Latency {
 impl Proxy {
     /// Starts one and waits until it is ready.
     pub fn start(spec: &ProxySpec) -> Result<Self> {
-        let admin = Port::claim()?;
+        Self::start_at(spec, Port::claim()?)
+    }
+
+    /// The same, with its admin endpoint at `admin`.
+    pub fn start_at(spec: &ProxySpec, admin: Port) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("kafkascope-proxy-").tempdir()?;
         let mut command = command()?;
         command.arg("--admin").arg(admin.address().to_string());

@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Context, Result};
 
 pub use distribution::Distribution;
-pub use store::{Attributes, Kind, Series, Span, Value};
+pub use store::{Attributes, Exemplar, Kind, Link, Series, Span, Value};
 
 use server::Server;
 use store::Store;
@@ -112,6 +112,11 @@ impl Receiver {
     /// The most recent spans, oldest first.
     pub fn spans(&self) -> Vec<Span> {
         self.store().spans.iter().cloned().collect()
+    }
+
+    /// The most recent exemplars of histograms, oldest first.
+    pub fn exemplars(&self) -> Vec<Exemplar> {
+        self.store().exemplars.iter().cloned().collect()
     }
 
     /// Attributes of the resources that sent metrics or spans.

@@ -6,6 +6,7 @@
 
 mod busy;
 mod evidence;
+mod groups;
 mod host;
 mod item;
 mod java;

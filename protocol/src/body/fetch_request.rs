@@ -3,7 +3,7 @@
 //! Left out: leader epochs, sizes per partition, rack and the tagged fields of followers, other than who they are.
 
 use crate::{
-    Direction, FetchAsked, FetchHead, FetchSummary, Observation, Sink,
+    Direction, FetchAsked, FetchForgotten, FetchHead, FetchSummary, Observation, Sink,
     body::{
         Context,
         walk::{Naming, Walk},
@@ -213,7 +213,7 @@ impl Fetch {
 
     /// Partitions that are taken out of the session (v7+).
     #[inline(always)]
-    fn forgotten<S>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
+    fn forgotten<S: Sink>(&mut self, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
         if self.version < SESSIONS {
             return Ok(());
         }
@@ -234,6 +234,9 @@ impl Fetch {
                     let partition = reader.i32();
                     reader.commit()?;
                     context.memory.positions.forgotten(self.topic.index(), partition);
+                    let seq = context.entry.exchange.seq;
+                    let topic = context.memory.topics.describe(self.topic);
+                    context.sink.observe(Observation::FetchForgotten(FetchForgotten { seq, topic, partition }));
                     self.partitions = left;
                 }
                 self.state = State::ForgottenEnd;

@@ -37,6 +37,18 @@ pub struct FetchAsked<'a> {
     pub fetch_offset: i64,
 }
 
+/// A partition that a Fetch request takes out of its session (KIP-227, v7+): it is not fetched any more. A client that has
+/// records of it in store may do so, too, and name it again once it has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchForgotten<'a> {
+    /// The request.
+    pub seq: RequestSeq,
+    /// The topic.
+    pub topic: TopicRef<'a>,
+    /// The partition.
+    pub partition: i32,
+}
+
 /// A partition of a Fetch response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchPartition<'a> {

@@ -2,12 +2,12 @@
 
 use kafkascope_protocol::{
     AssignedTopic, Broker, Captured, CommitHead, CommitPartition, CommitResult, CommittedGroup, CommittedOffset,
-    Coordinator, CoordinatorAsked, CurrentLeader, DivergingEpoch, EpochEnd, Exchange, FetchAsked, FetchPartition,
-    GroupDescribed, GroupHeartbeat, GroupHeartbeatResult, GroupMember, Ids, InitProducer, JoinGroup, JoinReason,
-    JoinedGroup, LeaveGroup, LeavingMember, Measured, MemberDescribed, Membership, Observation, OffsetAsked,
-    OffsetListed, PartitionBatch, PartitionMetadata, ProduceHead, ProducePartition, ProduceResult, ShareAcknowledged,
-    ShareAcquired, ShareHead, SharePartition, SyncedGroup, TopicCreated, TopicDeleted, TopicIndex, TopicLabel,
-    TopicMetadata, TopicRef, Transaction, TransactionEnd, TransactionGroup,
+    Coordinator, CoordinatorAsked, CurrentLeader, DivergingEpoch, EpochEnd, Exchange, FetchAsked, FetchForgotten,
+    FetchPartition, GroupDescribed, GroupHeartbeat, GroupHeartbeatResult, GroupMember, Ids, InitProducer, JoinGroup,
+    JoinReason, JoinedGroup, LeaveGroup, LeavingMember, Measured, MemberDescribed, Membership, Observation,
+    OffsetAsked, OffsetListed, PartitionBatch, PartitionMetadata, ProduceHead, ProducePartition, ProduceResult,
+    ShareAcknowledged, ShareAcquired, ShareHead, SharePartition, SyncedGroup, TopicCreated, TopicDeleted, TopicIndex,
+    TopicLabel, TopicMetadata, TopicRef, Transaction, TransactionEnd, TransactionGroup,
 };
 
 /// Owns what kept observations borrow.
@@ -74,6 +74,7 @@ impl Arena {
             O::ProduceResult(it) => O::ProduceResult(ProduceResult { topic: self.topic(it.topic), ..it }),
             O::FetchHead(it) => O::FetchHead(it),
             O::FetchAsked(it) => O::FetchAsked(FetchAsked { topic: self.topic(it.topic), ..it }),
+            O::FetchForgotten(it) => O::FetchForgotten(FetchForgotten { topic: self.topic(it.topic), ..it }),
             O::FetchPartition(it) => O::FetchPartition(FetchPartition { topic: self.topic(it.topic), ..it }),
             O::FetchBatch(it) => O::FetchBatch(PartitionBatch { topic: self.topic(it.topic), ..it }),
             O::AbortedForgotten { transactions } => O::AbortedForgotten { transactions },
@@ -225,7 +226,7 @@ impl Arena {
         }
         unnumber!(
             ProducePartition(ProducePartition) ProduceBatch(PartitionBatch) ProduceResult(ProduceResult)
-            FetchAsked(FetchAsked) FetchPartition(FetchPartition) FetchBatch(PartitionBatch)
+            FetchAsked(FetchAsked) FetchForgotten(FetchForgotten) FetchPartition(FetchPartition) FetchBatch(PartitionBatch)
             DivergingEpoch(DivergingEpoch) CurrentLeader(CurrentLeader) CommitPartition(CommitPartition)
             CommitResult(CommitResult) CommittedOffset(CommittedOffset) OffsetAsked(OffsetAsked)
             OffsetListed(OffsetListed) EpochEnd(EpochEnd) AssignedTopic(AssignedTopic) OwnedTopic(AssignedTopic)

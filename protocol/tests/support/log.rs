@@ -162,7 +162,7 @@ macro_rules! field_of {
 pub(crate) fn seq_of(observation: &Observation<'_>) -> Option<RequestSeq> {
     field_of!(
         observation,
-        seq: RequestHead ProduceHead ProducePartition ProduceBatch ProduceResult FetchHead FetchAsked FetchPartition
+        seq: RequestHead ProduceHead ProducePartition ProduceBatch ProduceResult FetchHead FetchAsked FetchForgotten FetchPartition
         FetchBatch DivergingEpoch CurrentLeader Broker Controller TopicMetadata PartitionMetadata TopicCreated TopicDeleted
         CommitHead CommitPartition CommitResult CommittedGroup CommittedOffset ListOffsetsHead OffsetAsked OffsetListed
         EpochEnd CoordinatorAsked Coordinator JoinGroup JoinReason JoinedGroup GroupMember SyncGroup SyncedGroup
@@ -175,7 +175,7 @@ pub(crate) fn seq_of(observation: &Observation<'_>) -> Option<RequestSeq> {
 fn topic_of<'a>(observation: &Observation<'a>) -> Option<TopicRef<'a>> {
     field_of!(
         observation,
-        topic: ProducePartition ProduceBatch ProduceResult FetchAsked FetchPartition FetchBatch DivergingEpoch
+        topic: ProducePartition ProduceBatch ProduceResult FetchAsked FetchForgotten FetchPartition FetchBatch DivergingEpoch
         CurrentLeader CommitPartition CommitResult CommittedOffset OffsetAsked OffsetListed EpochEnd AssignedTopic
         OwnedTopic SharePartition ShareAcquired ShareAcknowledged Captured Measured
     )

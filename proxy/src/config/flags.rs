@@ -23,9 +23,14 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_ROUTE", value_name = "LISTEN=UPSTREAM[,OPTION=..]", value_delimiter = ' ')]
     pub(super) route: Option<Vec<Value>>,
 
-    /// Serve /healthz, /readyz, /metrics, /api/clients and /api/topics here.
+    /// Serve /healthz, /readyz, /metrics, /api/clients, /api/topics, /api/groups and /api/facts here.
     #[arg(long, env = "KAFKASCOPE_ADMIN", value_name = "ADDRESS", allow_hyphen_values = true)]
     pub(super) admin: Option<Value>,
+
+    /// The admin address of another proxy of the same clusters, e.g. http://10.0.0.7:9464; once for each. What it has seen
+    /// is joined with what this one sees, so that lag is known where commits pass one proxy and records another.
+    #[arg(long, env = "KAFKASCOPE_PEER", value_name = "URL", value_delimiter = ' ')]
+    pub(super) peer: Option<Vec<Value>>,
 
     /// How much of the traffic is decoded: none, headers or full [default: full].
     #[arg(long, env = "KAFKASCOPE_OBSERVE", value_name = "DEPTH", allow_hyphen_values = true)]
@@ -60,9 +65,14 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_EXPORT_INTERVAL", value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) export_interval: Option<Value>,
 
-    /// Share of exchanges that become spans, 0 to 1; those that fail always do [default: 0.01].
+    /// Share of exchanges that become spans, 0 to 1; those that fail or are slow do besides [default: 0.01].
     #[arg(long, env = "KAFKASCOPE_TRACE_SAMPLE_RATIO", value_name = "RATIO", allow_hyphen_values = true)]
     pub(super) trace_sample_ratio: Option<Value>,
+
+    /// What spans are children of: none, or single, which is the sampled trace context (traceparent) of an exchange's
+    /// records if there is exactly one. They are linked to all of them in any case [default: none].
+    #[arg(long, env = "KAFKASCOPE_TRACE_PARENT", value_name = "PARENT", allow_hyphen_values = true)]
+    pub(super) trace_parent: Option<Value>,
 
     /// What a client is: id+address or id, which folds all addresses that use an id [default: id+address].
     #[arg(long, env = "KAFKASCOPE_CLIENT_KEY", value_name = "KEY", allow_hyphen_values = true)]
@@ -117,6 +127,8 @@ Examples:
   Metrics and one span in ten to a collector:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --otlp-endpoint http://127.0.0.1:4317 \\
                      --trace-sample-ratio 0.1
+  A live view of a proxy that runs (see kafkascope-proxy top --help):
+    kafkascope-proxy top --admin 127.0.0.1:9464
   Forward only, decode nothing:
     kafkascope-proxy --route 127.0.0.1:19092=127.0.0.1:9092 --observe none
 
@@ -126,7 +138,8 @@ RUST_LOG sets what is logged to standard error, e.g. RUST_LOG=debug.";
 
 kafkascope_service::as_typed!(Flags:
     one admin observe workers max_connections connect_timeout drain_timeout otlp_endpoint otlp_protocol export_interval
-        trace_sample_ratio client_key principal max_clients max_topics partitions max_partitions max_principals max_series expiry,
-    many route,
+        trace_sample_ratio trace_parent client_key principal max_clients max_topics partitions max_partitions
+        max_principals max_series expiry,
+    many route peer,
     flag config
 );

@@ -4,6 +4,7 @@
 //! the key, the value, and what would be right.
 
 mod flags;
+mod peer;
 mod route;
 mod telemetry;
 
@@ -16,6 +17,8 @@ use kafkascope_service::settings::{self, Check, count, duration, export};
 pub use kafkascope_service::settings::{Host, ListenAddress, SettingsError as ConfigError, UpstreamAddress};
 
 use flags::Flags;
+use kafkascope_telemetry::knowledge::MAX_PEERS;
+pub use peer::PeerUrl;
 pub use route::{Observe, Route};
 
 /// A checked configuration.
@@ -25,6 +28,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Where health, metrics and clients are served.
     pub admin: Option<ListenAddress>,
+    /// Other proxies, whose facts are joined with ours.
+    pub peers: Vec<PeerUrl>,
     /// Threads that forward.
     pub workers: NonZeroUsize,
     /// Connections that may live at once; `None`: as many as the limit on open files allows.
@@ -75,9 +80,17 @@ fn check(flags: Flags, file: Flags) -> Result<Config, ConfigError> {
     if routes.is_empty() {
         return Err(ConfigError::Missing(NO_ROUTE));
     }
+    let mut peers = Vec::new();
+    for value in typed.peer.iter().flatten() {
+        if peers.len() >= MAX_PEERS {
+            return value.check("peer", |_| Err(format!("is one more than {MAX_PEERS}")));
+        }
+        peers.push(value.check("peer", PeerUrl::parse)?);
+    }
     let otlp = export(&typed.otlp_endpoint, &typed.otlp_protocol, &typed.export_interval)?;
     Ok(Config {
         routes,
+        peers,
         telemetry: telemetry::check(&typed, otlp.as_ref())?,
         otlp,
         resource: telemetry::resource()?,

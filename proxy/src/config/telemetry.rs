@@ -2,7 +2,7 @@
 
 use kafkascope_service::settings::{Check, boolean, cap, expiry, ratio};
 use kafkascope_telemetry::otlp;
-use kafkascope_telemetry::{Caps, ClientKey, Resource, SampleRatio, Settings};
+use kafkascope_telemetry::{Caps, ClientKey, Resource, SampleRatio, Settings, TraceParent};
 
 use super::ConfigError;
 use super::flags::Flags;
@@ -34,6 +34,7 @@ pub(super) fn check(typed: &Flags, export: Option<&otlp::Settings>) -> Result<Se
         partitions: typed.partitions.check("partitions", boolean)?.unwrap_or(default.partitions),
         expiry: typed.expiry.check("expiry", expiry)?.unwrap_or(default.expiry),
         spans,
+        trace_parent: typed.trace_parent.check("trace-parent", parent)?.unwrap_or(default.trace_parent),
     })
 }
 
@@ -64,6 +65,14 @@ fn principal(text: &str) -> Result<bool, String> {
         "on" => Ok(true),
         "off" => Ok(false),
         _ => Err("is not one of on, off".to_owned()),
+    }
+}
+
+fn parent(text: &str) -> Result<TraceParent, String> {
+    match text {
+        "none" => Ok(TraceParent::None),
+        "single" => Ok(TraceParent::Single),
+        _ => Err("is not one of none, single".to_owned()),
     }
 }
 

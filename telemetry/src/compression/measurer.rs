@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::open::open;
 use super::size::Sizer;
-use super::{Missed, Samples, ratio};
+use super::{Missed, Sample, Samples, ratio};
 use crate::histogram::Histogram;
 use crate::registry::Registry;
 use crate::series::Series;
@@ -58,6 +59,8 @@ pub(crate) struct Found {
     pub(crate) ratios: Vec<(Arc<Series>, Histogram)>,
     /// By [`Missed`], in the order of [`Missed::ALL`].
     pub(crate) missed: [u64; Missed::ALL.len()],
+    /// Batches that a span waited for in vain, in the same order.
+    pub(crate) links_missed: [u64; Missed::ALL.len()],
     /// Decompressed bytes.
     pub(crate) output: u64,
 }
@@ -73,20 +76,34 @@ impl Work {
         let mut found = Found::default();
         let mut ratios: HashMap<u64, (Arc<Series>, Vec<u64>)> = HashMap::new();
         for sample in samples.samples {
+            let Sample { series, expected, codec, count, records, turn: _ } = sample;
             let cap = BATCH_OUTPUT.min(self.allowance.left);
-            let outcome = self.sizer.measure(sample.codec, &sample.records, cap);
-            self.allowance.left -= outcome.output;
-            found.output += outcome.output;
+            let (size, output) = match expected {
+                Some(expected) if series.is_none() && !expected.is_awaited() => continue,
+                Some(expected) => {
+                    let opened = open(codec, &records, count, cap, expected);
+                    if let Err(missed) = opened.records {
+                        found.links_missed[missed as usize] += 1;
+                    }
+                    (opened.size, opened.output)
+                }
+                None => {
+                    let outcome = self.sizer.measure(codec, &records, cap);
+                    (outcome.size, outcome.output)
+                }
+            };
+            self.allowance.left = self.allowance.left.saturating_sub(output);
+            found.output += output;
+            let Some(series) = series else { continue };
             // No record is shorter than seven bytes.
-            let size = outcome.size.and_then(|size| match size >= 7 * u64::from(sample.count.max(1)) {
+            let size = size.and_then(|size| match size >= 7 * u64::from(count.max(1)) {
                 true => Ok(size),
                 false => Err(Missed::Malformed),
             });
             match size {
                 Ok(size) => {
-                    let (_, ratios) =
-                        ratios.entry(sample.series.number()).or_insert_with(|| (sample.series, Vec::new()));
-                    ratios.push(ratio(sample.records.len() as u64, size));
+                    let (_, ratios) = ratios.entry(series.number()).or_insert_with(|| (series, Vec::new()));
+                    ratios.push(ratio(records.len() as u64, size));
                 }
                 Err(missed) => found.missed[missed as usize] += 1,
             }

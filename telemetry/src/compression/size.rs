@@ -14,7 +14,7 @@ const BUFFER: usize = 64 << 10;
 
 /// The largest window of a Zstandard frame that is decompressed, as a power of two: 8 MiB, that of level 19. A frame that
 /// wants more memory (levels for archives) is not measured.
-const WINDOW_LOG: u32 = 23;
+pub(super) const WINDOW_LOG: u32 = 23;
 
 /// Measures, one after another.
 pub(super) struct Sizer {

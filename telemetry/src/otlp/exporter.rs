@@ -216,6 +216,7 @@ impl Totals {
                 Err(_) => return undelivered,
             }
             undelivered -= part.points;
+            part.exemplars.iter().for_each(|exemplar| exemplar.has_been_told());
             self.baseline.delivered(&mut part, snapshot.at);
         }
         if undelivered == 0 {
@@ -251,7 +252,7 @@ impl Traces {
     async fn flush(&mut self, source: &impl Source, deadline: Instant) -> u64 {
         source.collect().await;
         self.export(Some(deadline)).await;
-        let lost = (self.waiting.len() + self.link.registry.take_spans(usize::MAX).len()) as u64;
+        let lost = (self.waiting.len() + self.link.registry.take_spans(usize::MAX, true).len()) as u64;
         self.link.registry.spans_lost(lost);
         lost
     }
@@ -260,7 +261,7 @@ impl Traces {
     async fn export(&mut self, deadline: Option<Instant>) {
         loop {
             if self.waiting.is_empty() {
-                self.waiting = self.link.registry.take_spans(SPAN_BATCH);
+                self.waiting = self.link.registry.take_spans(SPAN_BATCH, deadline.is_some());
             }
             if self.waiting.is_empty() {
                 return;

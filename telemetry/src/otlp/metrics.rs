@@ -1,21 +1,25 @@
 //! A snapshot as OTLP metrics.
 
+use std::sync::Arc;
+
 use kafkascope_protocol::Timestamp;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::{
-    AggregationTemporality, DataPointFlags, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram,
-    HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, metric, number_data_point,
+    AggregationTemporality, DataPointFlags, Exemplar as ProtoExemplar, ExponentialHistogram,
+    ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics,
+    ScopeMetrics, Sum, exemplar, metric, number_data_point,
 };
 use prost::Message;
 
 use super::settings::{Aggregation, Temporality};
 use super::temporality::Baseline;
 use super::{PAYLOAD, resource, scalar, scope};
+use crate::exemplar::Exemplar;
 use crate::histogram::{self, SCALE, ZERO_EXPONENT};
 use crate::metric::{Bounds, Descriptor, Kind, Unit};
 use crate::series::Series;
-use crate::snapshot::{Gone, Snapshot, Value};
+use crate::snapshot::{Gone, Point, Snapshot, Value};
 
 /// How totals are written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,6 +35,8 @@ pub(super) struct Part {
     pub(super) points: u64,
     /// Totals that are delivered with it, with the start of their series; delta temporality only.
     pub(super) totals: Vec<(u64, Timestamp, Value)>,
+    /// Those in it, which are delivered but once.
+    pub(super) exemplars: Vec<Arc<Exemplar>>,
 }
 
 /// A snapshot in parts of at most [`PAYLOAD`] bytes. Of the ended series those after number `told` are told.
@@ -43,6 +49,7 @@ pub(super) fn parts(snapshot: &Snapshot, told: u64, baseline: &Baseline, shape: 
         size: 0,
         points: 0,
         totals: Vec::new(),
+        exemplars: Vec::new(),
         closed: false,
     };
     if shape.temporality == Temporality::Cumulative {
@@ -56,11 +63,11 @@ pub(super) fn parts(snapshot: &Snapshot, told: u64, baseline: &Baseline, shape: 
             shape.temporality == Temporality::Delta && !matches!(point.value, Value::UpDown(_) | Value::Gauge(_));
         if delta {
             let Some((start, value)) = baseline.since(point) else { continue };
-            writer.point(&point.series, start.0, &value);
+            writer.point(point, start.0, &value);
             // After the point, which may have opened the part that carries it.
             writer.totals.push((point.series.number(), point.start, point.value.clone()));
         } else {
-            writer.point(&point.series, point.start.0, &point.value);
+            writer.point(point, point.start.0, &point.value);
         }
     }
     writer.finish_part();
@@ -75,6 +82,7 @@ struct Writer<'a> {
     size: usize,
     points: u64,
     totals: Vec<(u64, Timestamp, Value)>,
+    exemplars: Vec<Arc<Exemplar>>,
     /// The last metric takes no more points.
     closed: bool,
 }
@@ -87,10 +95,15 @@ enum DataPoint {
 }
 
 impl Writer<'_> {
-    fn point(&mut self, series: &Series, start: u64, value: &Value) {
-        let descriptor = series.metric().descriptor();
-        let point = self.data_point(series, start, value);
+    fn point(&mut self, point: &Point, start: u64, value: &Value) {
+        let descriptor = point.series.metric().descriptor();
+        let told = point.exemplar.as_ref().filter(|exemplar| !exemplar.was_told());
+        let exemplar = told.and_then(|exemplar| self::exemplar(exemplar, descriptor.unit.per_unit()));
+        let told = told.filter(|_| exemplar.is_some()).cloned();
+        let point = self.data_point(&point.series, start, value, exemplar);
         self.add(descriptor, point, false);
+        // After the point, which may have opened the part that carries it.
+        self.exemplars.extend(told);
     }
 
     /// The end of a series: a point without a value.
@@ -115,7 +128,7 @@ impl Writer<'_> {
         self.add(descriptor, point, true);
     }
 
-    fn data_point(&self, series: &Series, start: u64, value: &Value) -> DataPoint {
+    fn data_point(&self, series: &Series, start: u64, value: &Value, exemplar: Option<ProtoExemplar>) -> DataPoint {
         let descriptor = series.metric().descriptor();
         let per_unit = descriptor.unit.per_unit();
         let (attributes, start_time_unix_nano, time_unix_nano) = (attributes(series), start, self.snapshot.at.0);
@@ -139,6 +152,7 @@ impl Writer<'_> {
             Value::UpDown(total) | Value::Gauge(total) => number(number_data_point::Value::AsInt(*total)),
             Value::Histogram(histogram) => {
                 let (count, sum) = (histogram.count(), Some(histogram.sum() as f64 / per_unit));
+                let exemplars = exemplar.into_iter().collect();
                 match (self.shape.aggregation, descriptor.kind) {
                     (Aggregation::Explicit, Kind::Histogram(bounds)) => DataPoint::Explicit(HistogramDataPoint {
                         attributes,
@@ -148,6 +162,7 @@ impl Writer<'_> {
                         sum,
                         bucket_counts: bucket_counts(histogram, bounds),
                         explicit_bounds: bounds.iter().collect(),
+                        exemplars,
                         ..Default::default()
                     }),
                     _ => {
@@ -162,6 +177,7 @@ impl Writer<'_> {
                             zero_count: histogram.zero(),
                             positive: Some(Buckets { offset, bucket_counts: counts.to_vec() }),
                             zero_threshold: zero_threshold(descriptor),
+                            exemplars,
                             ..Default::default()
                         })
                     }
@@ -249,6 +265,7 @@ impl Writer<'_> {
             request: ExportMetricsServiceRequest { resource_metrics: vec![resource_metrics] },
             points: std::mem::take(&mut self.points),
             totals: std::mem::take(&mut self.totals),
+            exemplars: std::mem::take(&mut self.exemplars),
         });
         self.size = 0;
     }
@@ -256,6 +273,17 @@ impl Writer<'_> {
 
 fn attributes(series: &Series) -> Vec<opentelemetry_proto::tonic::common::v1::KeyValue> {
     series.attributes().iter().map(|(key, value)| scalar(key.name(), value.scalar())).collect()
+}
+
+/// `None` while it is not known which trace its span is part of.
+fn exemplar(exemplar: &Exemplar, per_unit: f64) -> Option<ProtoExemplar> {
+    Some(ProtoExemplar {
+        time_unix_nano: exemplar.at.0,
+        trace_id: exemplar.span.trace()?.to_vec(),
+        span_id: exemplar.span.id.to_vec(),
+        value: Some(exemplar::Value::AsDouble(exemplar.nanos as f64 / per_unit)),
+        ..Default::default()
+    })
 }
 
 fn zero_threshold(descriptor: &Descriptor) -> f64 {
@@ -280,23 +308,21 @@ fn bucket_counts(histogram: &histogram::Histogram, bounds: Bounds) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use prost::Message;
 
     use super::*;
     use crate::attribute::{Attribute, Value as AttributeValue};
+    use crate::exemplar::SpanIds;
     use crate::histogram::Cell;
     use crate::metric::Metric as Name;
     use crate::resource::Resource;
-    use crate::snapshot::Point;
 
     const START: Timestamp = Timestamp(1_000);
     const AT: Timestamp = Timestamp(2_000);
 
     fn point(number: u64, metric: Name, client: &str, value: Value) -> Point {
         let attributes = Box::new([(Attribute::Topic, AttributeValue::Text(client.into()))]);
-        Point { series: Arc::new(Series::new(number, metric, attributes, None)), start: START, value }
+        Point { series: Arc::new(Series::new(number, metric, attributes, None)), start: START, value, exemplar: None }
     }
 
     fn snapshot(points: Vec<Point>) -> Snapshot {
@@ -317,6 +343,45 @@ mod tests {
             .map(|part| ExportMetricsServiceRequest::decode(part.request.encode_to_vec().as_slice()).unwrap());
         let resources = decoded.flat_map(|request| request.resource_metrics);
         resources.flat_map(|resource| resource.scope_metrics).flat_map(|scope| scope.metrics).collect()
+    }
+
+    #[test]
+    fn an_exemplar_has_the_ids_of_its_span_and_is_delivered_once() {
+        for aggregation in [Aggregation::Exponential, Aggregation::Explicit] {
+            let ids = SpanIds { trace: [1; 16], id: [2; 8], contexts: None };
+            let exemplar = Some(Arc::new(Exemplar::new(1_500_000_000, Timestamp(1_500), ids)));
+            let of_two = point(3, Name::RequestDuration, "a", Value::Histogram(nanos(&[1, 1_500_000_000])));
+            let snapshot = snapshot(vec![Point { exemplar, ..of_two }]);
+            let shape = Shape { aggregation, ..Shape::default() };
+            let parts = || parts(&snapshot, 0, &Baseline::default(), shape);
+            let exemplars = |parts: &[Part]| match wire(parts).swap_remove(0).data.unwrap() {
+                metric::Data::ExponentialHistogram(all) => {
+                    all.data_points.into_iter().flat_map(|it| it.exemplars).collect()
+                }
+                metric::Data::Histogram(all) => all.data_points.into_iter().flat_map(|it| it.exemplars).collect(),
+                other => panic!("{other:?}"),
+            };
+            let first: Vec<ProtoExemplar> = exemplars(&parts());
+            let [only] = &first[..] else { panic!("{first:?}") };
+            assert_eq!((&only.trace_id[..], &only.span_id[..]), (&[1; 16][..], &[2; 8][..]));
+            assert_eq!((only.value, only.time_unix_nano), (Some(exemplar::Value::AsDouble(1.5)), 1_500));
+            assert_eq!(exemplars(&parts()).len(), 1, "it was not delivered");
+            parts().iter().flat_map(|part| &part.exemplars).for_each(|exemplar| exemplar.has_been_told());
+            assert_eq!(exemplars(&parts()).len(), 0);
+        }
+    }
+
+    #[test]
+    fn an_exemplar_waits_until_the_trace_of_its_span_is_known() {
+        let contexts = Arc::new(crate::span::contexts::Contexts::default());
+        let ids = SpanIds { trace: [1; 16], id: [2; 8], contexts: Some(contexts.clone()) };
+        let exemplar = Arc::new(Exemplar::new(7, Timestamp(1_500), ids));
+        let one = point(3, Name::RequestDuration, "a", Value::Histogram(nanos(&[7])));
+        let snapshot = snapshot(vec![Point { exemplar: Some(exemplar), ..one }]);
+        let told = || parts(&snapshot, 0, &Baseline::default(), Shape::default()).swap_remove(0).exemplars.len();
+        assert_eq!(told(), 0);
+        contexts.settle(true);
+        assert_eq!(told(), 1);
     }
 
     #[test]

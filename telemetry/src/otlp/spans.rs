@@ -3,19 +3,20 @@
 use std::hash::{BuildHasher, RandomState};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::span::{Link as ProtoLink, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as ProtoSpan, Status};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as ProtoSpan, SpanFlags, Status};
 
 use super::{integer, resource, scalar, scope, text};
 use crate::attribute::Attribute;
 use crate::community_id::community_id;
 use crate::labels;
 use crate::resource::Resource;
-use crate::span::{Event, ExchangeSpan, Operation, Span, ids};
+use crate::span::contexts::{Context, Link};
+use crate::span::{Batch, Event, ExchangeSpan, Span, ids};
 
 /// A request with all of `spans`.
-pub(super) fn request(spans: &[Span], who: &Resource) -> ExportTraceServiceRequest {
+pub fn request(spans: &[Span], who: &Resource) -> ExportTraceServiceRequest {
     let spans = spans.iter().map(encoded).collect();
     let scope_spans = ScopeSpans { scope: Some(scope()), spans, ..Default::default() };
     let resource_spans =
@@ -47,26 +48,47 @@ fn event(event: &Event) -> ProtoSpan {
     }
 }
 
+/// The flag of a sampled context.
+const SAMPLED: u32 = 1;
+
+/// It is known whether a context came from elsewhere, and it did.
+const REMOTE: u32 = SpanFlags::ContextHasIsRemoteMask as u32 | SpanFlags::ContextIsRemoteMask as u32;
+
+/// To what produced a record.
+fn link(link: &Link) -> ProtoLink {
+    let Context { trace, span, flags } = link.context;
+    let mut attributes = vec![text("messaging.destination.partition.id", &link.partition.to_string())];
+    attributes.extend(link.offset.map(|offset| integer("messaging.kafka.offset", offset)));
+    ProtoLink {
+        trace_id: trace.to_vec(),
+        span_id: span.to_vec(),
+        flags: u32::from(flags) | REMOTE,
+        attributes,
+        ..Default::default()
+    }
+}
+
 /// Always of kind CLIENT: the spans of the client itself, if it makes any, are those of producer and consumer.
 fn exchange(span: &ExchangeSpan) -> ProtoSpan {
     let topic = span.topic.label_now();
-    let api = match span.operation {
-        Operation::Send => "Produce",
-        Operation::Poll => "FetchConsumer",
-    };
     let mut attributes = vec![
         text("messaging.system", "kafka"),
         text("messaging.operation.name", span.operation.name()),
         text("messaging.operation.type", span.operation.kind()),
         text(Attribute::Topic.name(), &topic),
-        integer("messaging.batch.message_count", i64::try_from(span.messages).unwrap_or(i64::MAX)),
-        integer("messaging.message.body.size", i64::try_from(span.bytes).unwrap_or(i64::MAX)),
         text(Attribute::ServerAddress.name(), span.broker.address()),
         integer(Attribute::ServerPort.name(), span.broker.port().into()),
-        text(Attribute::Api.name(), api),
+        text(Attribute::Api.name(), span.operation.api()),
         integer(Attribute::ApiVersion.name(), span.version.0.into()),
         text("kafkascope.vantage", "proxy"),
     ];
+    if let Some(Batch { messages, bytes }) = span.batch {
+        attributes.push(integer("messaging.batch.message_count", i64::try_from(messages).unwrap_or(i64::MAX)));
+        attributes.push(integer("messaging.message.body.size", i64::try_from(bytes).unwrap_or(i64::MAX)));
+    }
+    if let Some(group) = &span.group {
+        attributes.push(text("messaging.consumer.group.name", group));
+    }
     if let Some(client) = &span.client {
         attributes.push(text(Attribute::ClientId.name(), client.id()));
         if !client.address().is_empty() {
@@ -112,6 +134,10 @@ fn exchange(span: &ExchangeSpan) -> ProtoSpan {
         end_time_unix_nano: span.end.0,
         attributes,
         status,
+        parent_span_id: span.parent.map(Into::into).unwrap_or_default(),
+        flags: if span.parent.is_some() { SAMPLED | REMOTE } else { 0 },
+        links: span.links.iter().map(link).collect(),
+        dropped_links_count: u32::try_from(span.more_links).unwrap_or(u32::MAX),
         ..Default::default()
     }
 }

@@ -11,6 +11,9 @@ impl Recorder {
     /// What is wanted of the batch that was recorded last.
     #[inline(always)]
     pub(super) fn plan(&mut self, shard: &mut Shard, head: &BatchHead) -> BatchPlan {
+        if shard.spans.is_on() && self.keeps_for_links(shard, Direction::Request, head) {
+            return BatchPlan::Capture(LONGEST as u32);
+        }
         // Of one that is not compressed all is known.
         match head.codec() {
             _ if head.magic < 2 => BatchPlan::Skip,
@@ -43,20 +46,29 @@ impl Recorder {
         }
     }
 
-    /// A batch was kept to be measured.
+    /// A batch was kept to be measured, or for a span.
     #[inline(never)]
     pub(super) fn captured(&mut self, shard: &mut Shard, captured: &Captured<'_>) {
-        let Captured { direction: Direction::Request, topic, head, bytes, .. } = *captured else { return };
-        let slot = self.slot_of_batch(shard, topic, head.attributes);
-        let Some(series) = shard.batches.series(slot, BatchRow::RATIO) else { return };
-        let turn = shard.turns.take(&mut shard.batches.row(slot).taken, bytes.len() as u64);
-        let count = head.records.unwrap_or(0);
-        shard.samples.push(Sample { series, codec: head.codec(), count, records: bytes.into(), turn });
+        let Captured { direction, topic, head, bytes, .. } = *captured;
+        let expected = self.expected(captured);
+        let (mut series, mut turn) = (None, 0);
+        if direction == Direction::Request && head.codec() != Codec::None {
+            let slot = self.slot_of_batch(shard, topic, head.attributes);
+            series = shard.batches.series(slot, BatchRow::RATIO);
+            if expected.is_none() {
+                turn = shard.turns.take(&mut shard.batches.row(slot).taken, bytes.len() as u64);
+            }
+        }
+        if series.is_none() && expected.is_none() {
+            return;
+        }
+        let (codec, count) = (head.codec(), head.records.unwrap_or(0));
+        shard.samples.push(Sample { series, expected, codec, count, records: bytes.into(), turn });
     }
 }
 
 /// Bytes of a batch's records on the wire. Only batches of magic 2 are measured.
-const fn records_bytes(head: &BatchHead) -> u64 {
+pub(super) const fn records_bytes(head: &BatchHead) -> u64 {
     const HEAD: u64 = 61;
     head.bytes.saturating_sub(HEAD)
 }

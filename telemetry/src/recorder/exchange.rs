@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use kafkascope_protocol::{ErrorCode, Exchange, FetchWait, Outcome, RequestSeq, Times};
+use kafkascope_protocol::{ErrorCode, Exchange, FetchWait, Outcome, RequestSeq, Times, Timestamp};
 
 use super::{Recorder, acks_index, leave};
 use crate::dictionary::Topic;
+use crate::exemplar::Exemplar;
 use crate::labels::{Api, Labels};
 use crate::shard::{Shard, Slot};
 use crate::span::{ExchangeSpan, Operation};
@@ -53,7 +54,7 @@ impl Recorder {
             brokers.record_nanos(broker);
             downloads.record_nanos(download);
             let slot = self.duration_slot(shard, slots, exchange);
-            let nanos = exchange.times.response_written.since(exchange.times.request_first);
+            let (nanos, _) = duration(&exchange.times);
             shard.durations.row(slot).duration.record_nanos(nanos);
         }
         match exchange.api {
@@ -64,7 +65,28 @@ impl Recorder {
                 self.produced(shard, exchange);
             }
             Api::FETCH => self.fetched(shard, exchange, follower.unwrap_or(false)),
-            _ => {}
+            Api::OFFSET_COMMIT => {
+                self.committed(shard, exchange);
+                self.other_exchange(shard, exchange);
+            }
+            _ => self.other_exchange(shard, exchange),
+        }
+        self.told(shard, exchange);
+        if shard.spans.is_on() {
+            self.spans_are_made(shard, slots, exchange);
+        }
+    }
+
+    /// The spans of an exchange are made: one of them stands for its duration.
+    #[inline(never)]
+    fn spans_are_made(&mut self, shard: &mut Shard, slots: usize, exchange: &Exchange) {
+        self.forget_links(exchange.seq);
+        let Some(span) = shard.spans.first_pushed() else { return };
+        if exchange.outcome == Outcome::Answered {
+            let (nanos, at) = duration(&exchange.times);
+            let slot = self.duration_slot(shard, slots, exchange);
+            let exemplar = &mut shard.durations.row(slot).exemplar;
+            *exemplar = Some(Arc::new(Exemplar::new(nanos, at, span)).or(exemplar.take()));
         }
     }
 
@@ -170,11 +192,22 @@ impl Recorder {
             partition: None,
             version: exchange.version,
             acks: exchange.acks,
-            messages: 0,
-            bytes: 0,
+            group: None,
+            batch: None,
+            contexts: None,
+            bases: Box::default(),
+            links: Vec::new(),
+            more_links: 0,
+            parent: None,
             error: ErrorCode::NONE,
         }
     }
+}
+
+/// How long it took, and when it ended.
+#[inline]
+const fn duration(times: &Times) -> (u64, Timestamp) {
+    (times.response_written.since(times.request_first), times.response_written)
 }
 
 /// Upload, proxy, queued, broker and download time in nanoseconds. With cut-through they may overlap; each moment is
@@ -202,7 +235,6 @@ fn segments(times: &Times) -> [u64; 5] {
 
 #[cfg(test)]
 mod tests {
-    use kafkascope_protocol::Timestamp;
     use proptest::prelude::*;
 
     use super::*;

@@ -6,7 +6,7 @@ use kafkascope_protocol::{
 
 use super::Recorder;
 use crate::shard::Shard;
-use crate::span::{ExchangeSpan, Operation};
+use crate::span::{Batch, ExchangeSpan, Operation};
 
 /// What the response that is being read holds of a topic. Responses follow one another, so there is only one at a time.
 #[derive(Debug)]
@@ -64,9 +64,12 @@ impl Recorder {
     }
 
     #[inline(always)]
-    pub(super) fn fetch_batch(&mut self, batch: &PartitionBatch<'_>) {
+    pub(super) fn fetch_batch(&mut self, shard: &mut Shard, batch: &PartitionBatch<'_>) {
+        if shard.spans.is_on() {
+            self.polls(batch);
+        }
         if let Some(fetched) = self.fetched.get_mut(self.fetching) {
-            fetched.messages += delivered(&batch.head, batch.fetch_offset);
+            fetched.messages += if batch.aborted { 0 } else { delivered(&batch.head, batch.fetch_offset) };
         }
     }
 
@@ -77,7 +80,7 @@ impl Recorder {
         }
         let mut partitions = std::mem::take(&mut self.fetched_partitions);
         if !follower {
-            if shard.spans.is_on() {
+            if shard.spans.is_on() && exchange.outcome != Outcome::Abandoned {
                 self.poll_spans(shard, exchange);
             }
             let mut fetched = std::mem::take(&mut self.fetched);
@@ -99,20 +102,20 @@ impl Recorder {
         self.fetched.shrink_to(64);
     }
 
-    /// A span for each topic of a response that is sampled and has records, or failed.
+    /// A span for each topic of a response that is sampled or slow and has records, or failed.
     fn poll_spans(&mut self, shard: &mut Shard, exchange: &Exchange) {
-        let sampled = shard.spans.samples(self.seed, exchange.seq);
-        if exchange.outcome == Outcome::Abandoned || (!sampled && exchange.error.is_none()) {
-            return;
-        }
-        for fetched in &self.fetched {
-            let wanted = (sampled && fetched.bytes > 0) || !fetched.error.is_none();
-            if let Some(topic) = self.topic(fetched.topic).filter(|_| wanted) {
-                let span = self.span(shard, exchange, Operation::Poll, topic.clone());
-                let &Fetched { partition, bytes, messages, error, .. } = fetched;
-                shard.spans.push(ExchangeSpan { partition, messages, bytes, error, ..span });
+        let merits = shard.spans.merits(self.seed, exchange);
+        let fetched = std::mem::take(&mut self.fetched);
+        for &Fetched { topic: index, partition, bytes, messages, error, .. } in &fetched {
+            // An empty long poll is none.
+            let kept = (bytes > 0 || !error.is_none()) && shard.spans.keeps(merits, error);
+            if let Some(topic) = self.topic(index).filter(|_| kept).cloned() {
+                let span = self.span(shard, exchange, Operation::Poll, topic);
+                let span = self.linked(exchange, index, span);
+                shard.spans.push(ExchangeSpan { partition, batch: Some(Batch { messages, bytes }), error, ..span });
             }
         }
+        self.fetched = fetched;
     }
 }
 

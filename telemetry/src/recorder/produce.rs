@@ -12,13 +12,13 @@ use super::Recorder;
 use crate::compression::ONE;
 use crate::labels::Labels;
 use crate::shard::{Shard, Slot};
-use crate::span::{ExchangeSpan, Operation};
+use crate::span::{Batch, ExchangeSpan, Operation};
 
 /// Longer fill times come from record timestamps that the producer sets itself.
 const LONGEST_FILL_MS: i64 = 3_600_000;
 
 /// The partition answered with an error after the append: the records are there.
-const APPENDED: [ErrorCode; 3] = [
+pub(super) const APPENDED: [ErrorCode; 3] = [
     ErrorCode::NONE,
     ErrorCode(7),  // REQUEST_TIMED_OUT
     ErrorCode(20), // NOT_ENOUGH_REPLICAS_AFTER_APPEND
@@ -26,12 +26,12 @@ const APPENDED: [ErrorCode; 3] = [
 
 /// A partition of a Produce request that has not ended.
 #[derive(Debug)]
-struct Held {
-    seq: RequestSeq,
-    topic: TopicIndex,
-    partition: i32,
+pub(super) struct Held {
+    pub(super) seq: RequestSeq,
+    pub(super) topic: TopicIndex,
+    pub(super) partition: i32,
     bytes: u64,
-    records: u64,
+    pub(super) records: u64,
     /// `None` until the broker has answered.
     answer: Option<ErrorCode>,
 }
@@ -70,9 +70,9 @@ struct Places {
 const LOOKED_THROUGH: usize = 16;
 
 impl HeldQueue {
-    /// The broker's answer for a partition, wherever that is.
+    /// The broker's answer for a partition, wherever that is. Returns how many records it is for.
     #[inline(never)]
-    fn answer(&mut self, seq: RequestSeq, topic: TopicIndex, partition: i32, error: ErrorCode) {
+    fn answer(&mut self, seq: RequestSeq, topic: TopicIndex, partition: i32, error: ErrorCode) -> Option<u64> {
         let range = self.range(seq);
         let own = self.parts.get(range.clone()).unwrap_or_default();
         let index = if own.len() <= LOOKED_THROUGH {
@@ -90,7 +90,14 @@ impl HeldQueue {
         {
             held.answer = Some(error);
             self.next_answer = index + 1;
+            return Some(held.records);
         }
+        None
+    }
+
+    /// The partition whose batches come.
+    pub(super) fn being_read(&self) -> Option<&Held> {
+        self.parts.last().filter(|_| self.open)
     }
 
     /// How many there are.
@@ -118,7 +125,8 @@ impl HeldQueue {
     /// Forgets a request's parts.
     #[inline]
     fn remove(&mut self, range: Range<usize>) {
-        self.open = false;
+        // An earlier request may end while a later one is being read.
+        self.open &= range.end < self.parts.len();
         self.places = None;
         if range.start == self.start {
             self.start = range.end;
@@ -248,8 +256,10 @@ impl Recorder {
         slot
     }
 
+    /// Returns how many records the answer is for.
     #[inline(always)]
-    pub(super) fn produce_result(&mut self, result: &ProduceResult<'_>) {
+    pub(super) fn produce_result(&mut self, result: &ProduceResult<'_>) -> Option<u64> {
+        self.link_result(result);
         let ProduceResult { seq, topic, partition, error, .. } = *result;
         let queue = &mut self.held;
         // A broker answers in an order of its own, but often it is that of the request.
@@ -258,8 +268,9 @@ impl Recorder {
         {
             held.answer = Some(error);
             queue.next_answer += 1;
+            Some(held.records)
         } else {
-            queue.answer(seq, topic.index, partition, error);
+            queue.answer(seq, topic.index, partition, error)
         }
     }
 
@@ -269,7 +280,7 @@ impl Recorder {
         if range.is_empty() {
             return;
         }
-        if shard.spans.is_on() {
+        if shard.spans.is_on() && exchange.outcome != Outcome::Abandoned {
             self.send_spans(shard, exchange, range.clone());
         }
         shard.free_partitions += range.len();
@@ -326,24 +337,24 @@ impl Recorder {
         shard.events.row(slot).unjudged += partitions;
     }
 
-    /// A span for each topic of a request that is sampled or failed.
+    /// A span for each topic of a request that is sampled, slow or failed.
     fn send_spans(&mut self, shard: &mut Shard, exchange: &Exchange, range: Range<usize>) {
-        let sampled = shard.spans.samples(self.seed, exchange.seq);
-        if exchange.outcome == Outcome::Abandoned || (!sampled && exchange.error.is_none()) {
-            return;
-        }
-        let parts = self.held.parts.get(range).unwrap_or_default();
-        for parts in parts.chunk_by(|one, next| one.topic == next.topic) {
+        let merits = shard.spans.merits(self.seed, exchange);
+        let parts = std::mem::take(&mut self.held.parts);
+        for parts in parts.get(range).unwrap_or_default().chunk_by(|one, next| one.topic == next.topic) {
             let Some(first) = parts.first() else { continue };
             let errors = parts.iter().filter_map(|held| held.answer);
             let error = errors.fold(ErrorCode::NONE, |first, next| if first.is_none() { next } else { first });
-            if let Some(topic) = self.topic(first.topic).filter(|_| sampled || !error.is_none()) {
-                let span = self.span(shard, exchange, Operation::Send, topic.clone());
+            let topic = self.topic(first.topic).filter(|_| shard.spans.keeps(merits, error)).cloned();
+            if let Some(topic) = topic {
+                let span = self.span(shard, exchange, Operation::Send, topic);
+                let span = self.linked(exchange, first.topic, span);
                 let partition = (parts.len() == 1).then_some(first.partition);
                 let messages = parts.iter().map(|held| held.records).sum();
                 let bytes = parts.iter().map(|held| held.bytes).sum();
-                shard.spans.push(ExchangeSpan { partition, messages, bytes, error, ..span });
+                shard.spans.push(ExchangeSpan { partition, batch: Some(Batch { messages, bytes }), error, ..span });
             }
         }
+        self.held.parts = parts;
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use kafkascope_protocol::{
-    Direction, Exchange, LostSync, LostSyncReason, Observation, RequestSeq, Undecoded, UndecodedReason,
+    Direction, Exchange, LostSync, LostSyncReason, Observation, RequestSeq, TopicId, Undecoded, UndecodedReason,
 };
 
 use super::Recorder;
 use crate::attribute;
 use crate::dictionary::{Client, ClientName};
+use crate::knowledge::fact::{Fact, Told, TopicName};
 use crate::labels::{Api, Labels};
 use crate::shard::Shard;
 
@@ -31,15 +32,44 @@ impl Recorder {
             Observation::Principal { name, .. } => self.principal(shard, name),
             Observation::TopicMetadata(topic) => {
                 if let (Some(id), Some(name)) = (topic.id, topic.name) {
-                    shard.dictionary.learn_topic(self.broker.cluster(), id, name);
+                    self.learn_topic(shard, id, name);
                 }
+            }
+            Observation::TopicCreated(topic) => {
+                if let Some(id) = topic.id.filter(|_| topic.error.is_none()) {
+                    self.learn_topic(shard, id, topic.name);
+                }
+            }
+            Observation::FetchForgotten(forgotten) => self.fetch_forgotten(shard, forgotten),
+            Observation::ListOffsetsHead(head) => self.lists(head.read_committed),
+            Observation::OffsetAsked(asked) => self.offset_asked(shard, asked),
+            Observation::OffsetListed(listed) => self.offset_listed(shard, listed),
+            Observation::CommitHead(head) => {
+                self.commit_span_begins(shard, head);
+                self.group_observation(shard, observation);
+            }
+            Observation::CommitPartition(partition) => {
+                self.commit_span_asks(shard, partition);
+                self.group_observation(shard, observation);
+            }
+            Observation::CommitResult(result) => {
+                self.commit_span_is_told(result);
+                self.group_observation(shard, observation);
             }
             Observation::CaptureRefused { .. } => shard.capture_refused(),
             Observation::Undecoded(undecoded) => self.undecoded(shard, undecoded),
             Observation::LostSync(lost) => self.lost_sync(shard, lost),
             Observation::Unsolicited { .. } => self.unsolicited(shard),
-            // Not needed for any metric yet, and whatever a newer decoder tells.
-            _ => {}
+            other => self.group_observation(shard, other),
+        }
+    }
+
+    fn learn_topic(&mut self, shard: &mut Shard, id: TopicId, name: &[u8]) {
+        if shard.dictionary.learn_topic(self.broker.cluster(), id, name)
+            && let Some(name) = Self::name(name)
+        {
+            let cluster = self.broker.cluster().cloned().unwrap_or_else(|| "".into());
+            shard.watches.tell(Told::Fact(Fact::Topic(TopicName { cluster, id: id.0, name })));
         }
     }
 
@@ -132,6 +162,7 @@ impl Recorder {
         }
         if self.client.as_ref().is_none_or(|former| !Arc::ptr_eq(former, &client)) {
             self.request_is_undecoded(shard);
+            self.stop_watching(shard);
             let last = self.in_flight.back().map(|request| request.seq);
             if let Some(former) = self.client.take() {
                 former.closed(self.opened);

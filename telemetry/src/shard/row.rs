@@ -1,9 +1,12 @@
 //! The kinds of rows: which counters are recorded together.
 
+use std::sync::Arc;
+
 use super::arena::Row;
 use super::{Change, Place};
 use crate::attribute::Attribute;
 use crate::compression::Taken;
+use crate::exemplar::Exemplar;
 use crate::histogram::{Cell, Counts, Histogram, Millionths, Nanos, RepeatingCell};
 use crate::labels::Labels;
 use crate::metric::Metric;
@@ -73,6 +76,8 @@ impl Row for RequestRow {
 #[derive(Debug, Default)]
 pub(crate) struct DurationRow {
     pub(crate) duration: Cell,
+    /// With spans only.
+    pub(crate) exemplar: Option<Arc<Exemplar>>,
 }
 
 impl Row for DurationRow {
@@ -80,6 +85,9 @@ impl Row for DurationRow {
 
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
         take_values(self.duration.take(), 0, changed);
+        if let Some(exemplar) = self.exemplar.take() {
+            changed(0, Change::Exemplar(exemplar));
+        }
     }
 }
 
@@ -287,6 +295,7 @@ pub(crate) struct EventRow {
     pub(crate) unsolicited: u64,
     pub(crate) unjudged: u64,
     pub(crate) unmeasured: u64,
+    pub(crate) links_missed: u64,
 }
 
 impl Row for EventRow {
@@ -298,6 +307,7 @@ impl Row for EventRow {
         place(Metric::UnsolicitedResponses),
         place(Metric::SelfPartitionsUnjudged),
         place(Metric::SelfUnmeasured),
+        place(Metric::SelfLinksMissed),
     ];
 
     fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
@@ -308,6 +318,7 @@ impl Row for EventRow {
         take_count(&mut self.unsolicited, 4, changed);
         take_count(&mut self.unjudged, 5, changed);
         take_count(&mut self.unmeasured, 6, changed);
+        take_count(&mut self.links_missed, 7, changed);
     }
 }
 

@@ -66,7 +66,7 @@ impl Scene {
     pub fn connect_from(&mut self, peer: [u8; 4]) -> Connection {
         let (broker, depth, opened) = (self.broker.clone(), Some(Depth::Full), self.now);
         let info = ConnectionInfo { broker, peer: peer.into(), depth, opened };
-        Connection { recorder: Recorder::open(&mut self.shard, info), next: 0, requests: Vec::new() }
+        Connection { recorder: Recorder::open(&mut self.shard, info), slower_by: 0, next: 0, requests: Vec::new() }
     }
 
     pub fn connect(&mut self, client: &str) -> Connection {
@@ -78,6 +78,8 @@ impl Scene {
 
 pub struct Connection {
     pub recorder: Recorder,
+    /// Nanoseconds that its exchanges take longer than others.
+    pub slower_by: u64,
     next: u64,
     requests: Vec<(RequestSeq, ApiKey, ApiVersion, Option<Acks>, Timestamp)>,
 }
@@ -167,7 +169,24 @@ impl Connection {
         self.observe(scene, Observation::ProduceResult(result));
     }
 
+    /// A request with a batch in partition 0 of a topic, answered with this error.
+    pub fn exchange_produce(&mut self, scene: &mut Scene, name: &'static str, error: ErrorCode) {
+        let seq = self.begin_produce(scene, &Produce { partitions: vec![(name, 0, 1)], ..produce(Acks::All) });
+        self.result(scene, seq, name, 0, error);
+        self.answer(scene, seq, Outcome::Answered, error);
+    }
+
     pub fn fetch(&mut self, scene: &mut Scene, fetch: &Fetch) {
+        self.fetch_with(scene, fetch, |_, _, _, _| {});
+    }
+
+    /// A fetch, and what happens at each batch of it.
+    pub fn fetch_with(
+        &mut self,
+        scene: &mut Scene,
+        fetch: &Fetch,
+        mut at_batch: impl FnMut(&mut Scene, &mut Self, RequestSeq, BatchHead),
+    ) {
         let seq = self.begin(scene, ApiKey(1), 12);
         let head = FetchHead {
             seq,
@@ -197,6 +216,7 @@ impl Connection {
             let (topic, fetch_offset) = (fetch.topic, fetch.offset);
             let batch = PartitionBatch { seq, topic, partition: 0, fetch_offset, aborted: false, head };
             self.observe(scene, Observation::FetchBatch(batch));
+            at_batch(scene, self, seq, head);
         }
         let summary = FetchSummary {
             follower: fetch.follower,
@@ -236,7 +256,7 @@ impl Connection {
         if outcome == Outcome::Answered {
             times.response_first = after(1_012_000);
             times.response_last = after(1_015_000);
-            times.response_written = after(1_020_000);
+            times.response_written = after(1_020_000 + self.slower_by);
         }
         let exchange = Exchange {
             seq,

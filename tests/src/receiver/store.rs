@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value},
     metrics::v1::{
-        AggregationTemporality, DataPointFlags, Metric, NumberDataPoint, ResourceMetrics, metric::Data,
-        number_data_point,
+        AggregationTemporality, DataPointFlags, Exemplar as ProtoExemplar, Metric, NumberDataPoint, ResourceMetrics,
+        exemplar, metric::Data, number_data_point,
     },
-    trace::v1::{ResourceSpans, status::StatusCode},
+    trace::v1::{ResourceSpans, span::Link as ProtoLink, status::StatusCode},
 };
 
 use super::distribution::Distribution;
@@ -27,6 +27,7 @@ pub(super) struct Store {
     pub(super) exports: u64,
     pub(super) spans: VecDeque<Span>,
     pub(super) span_count: u64,
+    pub(super) exemplars: VecDeque<Exemplar>,
     pub(super) resources: BTreeSet<Attributes>,
     pub(super) violations: Vec<String>,
 }
@@ -142,12 +143,40 @@ pub struct Span {
     pub trace_id: Vec<u8>,
     /// Span id, 8 bytes.
     pub span_id: Vec<u8>,
-    /// Number of links.
-    pub links: usize,
+    /// Span id of the parent; empty if there is none.
+    pub parent: Vec<u8>,
+    /// Links.
+    pub links: Vec<Link>,
     /// Attributes of the span.
     pub attributes: Attributes,
     /// Attributes of the resource that reported it.
     pub resource: Attributes,
+}
+
+/// A link of a span.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Trace id, 16 bytes.
+    pub trace_id: Vec<u8>,
+    /// Span id, 8 bytes.
+    pub span_id: Vec<u8>,
+    /// Attributes of the link.
+    pub attributes: Attributes,
+}
+
+/// A value of a histogram and its span, as received.
+#[derive(Debug, Clone)]
+pub struct Exemplar {
+    /// Name of the histogram.
+    pub metric: String,
+    /// Attributes of its series.
+    pub attributes: Attributes,
+    /// The value.
+    pub value: f64,
+    /// Trace id, 16 bytes.
+    pub trace_id: Vec<u8>,
+    /// Span id, 8 bytes.
+    pub span_id: Vec<u8>,
 }
 
 /// A data point, whatever its kind.
@@ -212,6 +241,22 @@ impl Store {
             }
             self.fold_point(metric, kind, delta, key, &point);
         }
+        for (attributes, exemplar) in exemplars(metric) {
+            if self.exemplars.len() == MAX_SPANS {
+                self.exemplars.pop_front();
+            }
+            let value = exemplar.value.map_or(f64::NAN, |value| match value {
+                exemplar::Value::AsDouble(value) => value,
+                exemplar::Value::AsInt(value) => value as f64,
+            });
+            self.exemplars.push_back(Exemplar {
+                metric: metric.name.clone(),
+                attributes: text(attributes),
+                value,
+                trace_id: exemplar.trace_id.clone(),
+                span_id: exemplar.span_id.clone(),
+            });
+        }
     }
 
     fn fold_point(&mut self, metric: &Metric, kind: Kind, delta: bool, key: SeriesKey, point: &Point<'_>) {
@@ -268,7 +313,8 @@ impl Store {
                     error: span.status.as_ref().is_some_and(|status| status.code == StatusCode::Error as i32),
                     trace_id: span.trace_id.clone(),
                     span_id: span.span_id.clone(),
-                    links: span.links.len(),
+                    parent: span.parent_span_id.clone(),
+                    links: span.links.iter().map(link).collect(),
                     attributes: text(&span.attributes),
                     resource: attributes.clone(),
                 });
@@ -317,6 +363,29 @@ fn points(metric: &Metric) -> Option<(Kind, bool, Vec<Point<'_>>)> {
         }
         Data::Summary(_) => return None,
     })
+}
+
+/// The exemplars of a histogram, with the attributes of their points.
+fn exemplars(metric: &Metric) -> Vec<(&[KeyValue], &ProtoExemplar)> {
+    fn of<'a>(
+        attributes: &'a [KeyValue],
+        all: &'a [ProtoExemplar],
+    ) -> impl Iterator<Item = (&'a [KeyValue], &'a ProtoExemplar)> {
+        all.iter().map(move |exemplar| (attributes, exemplar))
+    }
+    match &metric.data {
+        Some(Data::Histogram(histogram)) => {
+            histogram.data_points.iter().flat_map(|point| of(&point.attributes, &point.exemplars)).collect()
+        }
+        Some(Data::ExponentialHistogram(histogram)) => {
+            histogram.data_points.iter().flat_map(|point| of(&point.attributes, &point.exemplars)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn link(link: &ProtoLink) -> Link {
+    Link { trace_id: link.trace_id.clone(), span_id: link.span_id.clone(), attributes: text(&link.attributes) }
 }
 
 fn number(point: &NumberDataPoint) -> Value {

@@ -1,6 +1,6 @@
 //! What a run left behind: everything the rows are made of.
 
-use super::{busy::SATURATED, java, librdkafka::Totals};
+use super::{busy::SATURATED, java, librdkafka::Totals, row::Row};
 use crate::{
     jmx::{Reading, Window},
     kafka::LoggedBatch,
@@ -26,6 +26,8 @@ pub(crate) struct Evidence {
     pub logged: Vec<(&'static str, Vec<LoggedBatch>)>,
     /// What the librdkafka consumer says.
     pub native_reader: Totals,
+    /// What was compared while the group worked.
+    pub groups: Vec<Row>,
     /// Share of the machine's CPU time that was used while clients worked, 0 to 1.
     pub load: f64,
 }

@@ -8,5 +8,6 @@ use super::{evidence::Evidence, row::Row};
 
 /// All rows that the evidence gives.
 pub(crate) fn rows(evidence: &Evidence) -> Vec<Row> {
-    [broker::rows(evidence), producer::rows(evidence), consumer::rows(evidence)].into_iter().flatten().collect()
+    let groups = evidence.groups.clone();
+    [broker::rows(evidence), producer::rows(evidence), consumer::rows(evidence), groups].into_iter().flatten().collect()
 }

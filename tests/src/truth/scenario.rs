@@ -18,6 +18,10 @@ pub(crate) enum Break {
     SlowClients,
     /// A slow network between the proxy and the brokers.
     SlowBrokers,
+    /// What makes a group fall behind is produced past the proxy.
+    UnseenRecords,
+    /// The consumer of the group talks to the brokers directly.
+    UnseenConsumer,
 }
 
 impl Break {
@@ -27,6 +31,8 @@ impl Break {
             7 => Some(Self::SlowBrokers),
             20 => Some(Self::SlowClients),
             17 | 23 => Some(Self::Stranger),
+            24 | 25 | 39 => Some(Self::UnseenRecords),
+            40 | 44 => Some(Self::UnseenConsumer),
             9 | 10 | 18 | 19 | 21 | 26 | 27 | 28 => Some(Self::Bypass),
             _ => None,
         }
@@ -38,6 +44,8 @@ impl Break {
             Self::Bypass => "half of every client's work goes past the proxy",
             Self::Stranger => "another application uses the producers' client ids, batches and compresses differently",
             Self::SlowClients => "what the proxy sends to its clients takes 50 ms to arrive",
+            Self::UnseenRecords => "what makes a group fall behind is produced past the proxy",
+            Self::UnseenConsumer => "a group's consumer goes past the proxy",
             Self::SlowBrokers => "what the brokers send to the proxy takes 150 ms to arrive",
         }
     }
@@ -52,7 +60,10 @@ pub(crate) const AUDIT: &str = "audit";
 /// Written without acknowledgements, and by librdkafka.
 pub(crate) const READINGS: &str = "readings";
 
-/// All topics.
+/// Read by the group whose lag is compared; written in all ways. It has one partition.
+pub(crate) const GROUP_TOPIC: &str = "ledger";
+
+/// All topics whose bytes are compared.
 pub(crate) const TOPICS: [&str; 4] = [ORDERS, EVENTS, AUDIT, READINGS];
 /// Partitions of each topic.
 pub(crate) const PARTITIONS: u16 = 6;
@@ -181,7 +192,7 @@ pub(crate) fn java(version: Version, bootstrap: &Bootstrap, breaking: Option<Bre
             let apart = json!({"acks": "1", "compression.type": "gzip", "linger.ms": 0, "batch.size": 1});
             // Not where a log is an oracle.
             let stranger = producer(id, AUDIT, STRANGER_PHASE, apart);
-            merged(&stranger, &json!({"ledger": false}))
+            merged(&stranger, &json!({"ledger": false, "record_bytes": 2_000}))
         }));
     }
     json!({ "clients": clients })

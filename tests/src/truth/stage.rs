@@ -7,12 +7,13 @@ use anyhow::{Result, ensure};
 use super::busy::Busy;
 use super::{
     evidence::Evidence,
+    groups,
     java::Workload,
     librdkafka::{self, Reader},
     relay,
     scenario::{
-        self, Bootstrap, Break, CARELESS_PHASE, NATIVE_CONSUMER, NATIVE_PRODUCERS, NativeProducer, PACED_PHASE,
-        PARTITIONS, READINGS, STRANGER_PHASE, TOPICS,
+        self, Bootstrap, Break, CARELESS_PHASE, GROUP_TOPIC, NATIVE_CONSUMER, NATIVE_PRODUCERS, NativeProducer,
+        PACED_PHASE, PARTITIONS, READINGS, STRANGER_PHASE, TOPICS,
     },
 };
 use crate::{
@@ -48,12 +49,13 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     for topic in TOPICS {
         cluster.create_topic(topic, PARTITIONS, BROKERS)?;
     }
+    cluster.create_topic(GROUP_TOPIC, 1, BROKERS)?;
     let mut oracle = jmx::Reader::start(version, &cluster.jmx()?, &MBEANS)?;
     let before = oracle.read_at_rest(REST)?;
     let receiver = Receiver::start()?;
     let (routes, _held) = routes(&cluster, breaking)?;
     let flags = ["--otlp-endpoint", &receiver.grpc_endpoint(), "--otlp-protocol", "grpc", "--export-interval", "1s"];
-    let mut proxy = Proxy::start(&ProxySpec::new(routes).flags(flags))?;
+    let mut proxy = Proxy::start(&ProxySpec::new(routes.iter().copied()).flags(flags))?;
 
     say("starting clients");
     let bootstrap = Bootstrap { proxied: cluster.front(), direct: cluster.direct() };
@@ -91,7 +93,9 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     proxy.terminate()?;
     let status = proxy.wait(Duration::from_secs(60))?;
     ensure!(status.success(), "the proxy ended with {status}:\n{}", proxy.log());
-    Ok(Evidence { receiver, before, between, after, java, native_producers, logged, native_reader, load })
+    say("a group falls behind, seeks, commits ahead and in transactions");
+    let groups = groups::run(&cluster, routes, &bootstrap, breaking)?;
+    Ok(Evidence { receiver, before, between, after, java, native_producers, logged, native_reader, groups, load })
 }
 
 /// Where the proxy listens, and where that leads.

@@ -10,6 +10,7 @@ mod connections;
 mod faults;
 mod figures;
 mod foreign;
+mod groups;
 mod host;
 mod java;
 mod librdkafka;
@@ -18,7 +19,9 @@ mod outages;
 mod probe;
 mod records;
 mod sink;
+mod spans;
 mod stage;
+mod top;
 mod trial;
 
 use std::process::ExitCode;
@@ -36,10 +39,13 @@ fn main() -> ExitCode {
     let trials = [
         command_line::trials(),
         connections::trials(),
+        top::trials(),
         outages::trials(),
         librdkafka::trials(&stages),
         java::trials(&stages),
         foreign::trials(&stages),
+        groups::trials(&stages),
+        spans::trials(),
         collector::trials(),
         faults::trials(),
         load::trials(&stages),

@@ -97,7 +97,7 @@ fn is_of_broker(span: &Span, name: &str, cluster: &str, began: u64) -> Result<()
     ] {
         ensure!(span.attributes.get(key).is_some_and(|has| has == value), "{key}: {span:?}");
     }
-    ensure!(span.links == 0 && !span.error && span.trace_id.len() == 16 && span.span_id.len() == 8, "{span:?}");
+    ensure!(span.links.is_empty() && !span.error && span.trace_id.len() == 16 && span.span_id.len() == 8, "{span:?}");
     ensure!(span.resource.get("service.name").is_some_and(|name| name == "kafkascope-probe"), "{span:?}");
     Ok(())
 }
@@ -148,7 +148,7 @@ fn requests() -> Result<()> {
     let seconds = usize::try_from((now() - began) / 1_000_000_000)?;
     ensure!(spans.len() <= 50 * (seconds + 2), "{} spans in {seconds} s", spans.len());
     for span in &spans {
-        ensure!(span.name.starts_with("disk ") && span.links == 0, "{span:?}");
+        ensure!(span.name.starts_with("disk ") && span.links.is_empty(), "{span:?}");
         ensure!(began <= span.start_unix_nano && span.start_unix_nano < span.end_unix_nano, "{began} {span:?}");
         ensure!(span.end_unix_nano <= now(), "{span:?}");
         for key in ["system.device", "kafkascope.operation", "kafkascope.size", "kafkascope.queue.duration_ns"] {

@@ -1,0 +1,165 @@
+//! The joins: positions and commits against the ends of their partitions. Pure functions of what is known.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::ends::Ends;
+use super::fact::{ClientName, PartitionName, Position};
+use super::members::{Attribution, GroupName, Seat, attribute};
+use super::state::{READING, State};
+use super::store::{Known, OWN, Origin};
+
+/// What a group has committed of a partition, and how far that is behind.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CommittedLag<'a> {
+    pub(crate) of: &'a PartitionName,
+    pub(crate) offset: i64,
+    /// `None` while the end is not known.
+    pub(crate) lag: Option<i64>,
+    /// Since when the next record waits, in nanoseconds; `None` if that is not known.
+    pub(crate) time_lag: Option<u64>,
+}
+
+/// All that a group has committed.
+#[derive(Debug, Default)]
+pub(crate) struct GroupLag<'a> {
+    pub(crate) partitions: Vec<CommittedLag<'a>>,
+    /// Who told its newest commit, and when that was.
+    pub(crate) newest: (u64, Origin),
+}
+
+impl GroupLag<'_> {
+    /// Offsets, lag and time lag of each topic.
+    pub(crate) fn topics(&self) -> BTreeMap<&Arc<str>, TopicLag> {
+        let mut topics: BTreeMap<&Arc<str>, TopicLag> = BTreeMap::new();
+        for partition in &self.partitions {
+            topics.entry(&partition.of.topic).or_insert_with(TopicLag::new).add(partition);
+        }
+        topics
+    }
+}
+
+/// Sums over the partitions of a topic. Absent when they are absent for one of them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct TopicLag {
+    pub(crate) partitions: usize,
+    pub(crate) offset_sum: i64,
+    pub(crate) lag_sum: Option<i64>,
+    pub(crate) time_lag: Option<u64>,
+}
+
+impl TopicLag {
+    pub(crate) const fn new() -> Self {
+        Self { partitions: 0, offset_sum: 0, lag_sum: Some(0), time_lag: Some(0) }
+    }
+
+    fn add(&mut self, partition: &CommittedLag<'_>) {
+        self.partitions += 1;
+        self.offset_sum = self.offset_sum.saturating_add(partition.offset);
+        self.lag_sum = self.lag_sum.zip(partition.lag).map(|(sum, lag)| sum.saturating_add(lag));
+        self.time_lag = self.time_lag.zip(partition.time_lag).map(|(most, lag)| most.max(lag));
+    }
+
+    pub(crate) fn and(&mut self, other: &Self) {
+        self.partitions += other.partitions;
+        self.offset_sum = self.offset_sum.saturating_add(other.offset_sum);
+        self.lag_sum = self.lag_sum.zip(other.lag_sum).map(|(sum, lag)| sum.saturating_add(lag));
+        self.time_lag = self.time_lag.zip(other.time_lag).map(|(most, lag)| most.max(lag));
+    }
+}
+
+/// Committed lag of all groups.
+pub(crate) fn committed(state: &State, now: u64) -> BTreeMap<GroupName, GroupLag<'_>> {
+    let mut groups: BTreeMap<GroupName, GroupLag<'_>> = BTreeMap::new();
+    for ((group, of), known) in state.commits.iter() {
+        let Some(newest) = known.iter().max_by_key(|known| known.at) else { continue };
+        let offset = newest.value.offset;
+        let end = state.ends.get(of).and_then(|(_, known)| high(known));
+        let (lag, time_lag) = match end {
+            // A commit that is newer than the end has moved it.
+            Some(ends) => (Some(ends.high.0.saturating_sub(offset).max(0)), ends.age_of(offset, now)),
+            None => (None, None),
+        };
+        let of_group = groups.entry(group.clone()).or_default();
+        of_group.partitions.push(CommittedLag { of, offset, lag, time_lag });
+        of_group.newest = of_group.newest.max((newest.at, newest.origin));
+    }
+    for group in groups.values_mut() {
+        group.partitions.sort_unstable_by_key(|partition| partition.of);
+    }
+    groups
+}
+
+/// The newest end that is known.
+pub(crate) fn high(known: &[Known<Ends>]) -> Option<&Ends> {
+    known.iter().map(|known| &known.value).filter(|ends| ends.high.0 >= 0).max_by_key(|ends| ends.high.1)
+}
+
+/// What a client reads of a topic, and for which group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reader<'a> {
+    pub(crate) client: &'a ClientName,
+    pub(crate) cluster: &'a Arc<str>,
+    pub(crate) topic: &'a Arc<str>,
+    pub(crate) group: Option<&'a GroupName>,
+    pub(crate) attribution: Option<Attribution>,
+}
+
+/// How far a client is behind in a topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ReaderLag {
+    pub(crate) sum: i64,
+    pub(crate) max: i64,
+}
+
+/// Position lag of what clients read through this proxy.
+pub(crate) fn positions<'a>(
+    state: &'a State,
+    seats: &HashMap<&ClientName, Vec<(&'a GroupName, &'a Seat)>>,
+    now: u64,
+) -> BTreeMap<Reader<'a>, ReaderLag> {
+    let mut readers: BTreeMap<Reader<'a>, ReaderLag> = BTreeMap::new();
+    for ((client, of), known) in state.positions.iter() {
+        let Some(own) = known.iter().find(|known| known.origin == OWN) else { continue };
+        let seats = seats.get(client).map_or(&[][..], Vec::as_slice);
+        let whose = attribute(seats, of);
+        let Some((_, ends)) = state.ends.get(of) else { continue };
+        let lags = own.value.iter().filter(|(position, seen)| reads(position, *seen, seats, of, now));
+        let lags = lags.filter_map(|(position, _)| lag(position, ends));
+        // Two connections of one client in the same partition: a leader that moved, or two applications with one id.
+        let Some(lag) = lags.max() else { continue };
+        let (attribution, group) = match whose {
+            Some((attribution, group)) => (Some(attribution), group),
+            None => (None, None),
+        };
+        let reader = Reader { client, cluster: &of.cluster, topic: &of.topic, group, attribution };
+        let total = readers.entry(reader).or_default();
+        total.sum = total.sum.saturating_add(lag);
+        total.max = total.max.max(lag);
+    }
+    readers
+}
+
+/// Whether a client still reads there.
+fn reads(position: &Position, seen: u64, seats: &[(&GroupName, &Seat)], of: &PartitionName, now: u64) -> bool {
+    if now.saturating_sub(seen) > READING {
+        return false;
+    }
+    // Out of the session: it has records in store, or the partition was taken from it.
+    let assigned = || {
+        let mut known = seats.iter().filter(|(_, seat)| seat.is_assigned_something().is_some()).peekable();
+        known.peek().is_none() || known.any(|(_, seat)| seat.since(&of.topic, of.partition).is_some())
+    };
+    !position.left || assigned()
+}
+
+/// How far a position is behind the end that its client may read to.
+fn lag(position: &Position, ends: &[Known<Ends>]) -> Option<i64> {
+    let end = if position.read_committed {
+        let stable = ends.iter().map(|known| known.value.stable).filter(|(stable, _)| *stable >= 0);
+        stable.max_by_key(|(_, at)| *at)?.0
+    } else {
+        high(ends)?.high.0
+    };
+    Some(end.saturating_sub(position.asked).max(0))
+}

@@ -1,0 +1,507 @@
+//! All that is known, and what follows from a new fact.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use kafkascope_protocol::{ErrorCode, Timestamp, TopicId};
+
+use super::ends::Ends;
+use super::fact::{
+    ClientName, Commit, End, Fact, Jump, Member, Note, PartitionName, Pending, Position, Told, TransactionEnd,
+    TransactionName,
+};
+use super::members::{Attribution, GroupName, MemberName, Seat, attribute};
+use super::rebalances::{Epochs, Rebalance, Rebalances};
+use super::store::{OWN, Origin, Store};
+use crate::dictionary::Dictionary;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Partitions whose ends are known, some 300 bytes each and 1 kB when they grow.
+const PARTITIONS: usize = 100_000;
+/// The last that was heard of an end is believed for 5 min: as long as all producers pass through here it is still true.
+const END_LIFE: u64 = 300 * SECOND;
+
+/// Pairs of client and partition, some 400 bytes each.
+const POSITIONS: usize = 100_000;
+/// Connections of a client that read one partition and are remembered.
+const CONNECTIONS: usize = 8;
+/// What a client read is remembered for 10 min, so that it is known where it stopped when it comes back.
+const POSITION_LIFE: u64 = 600 * SECOND;
+/// A client reads where it was when last heard of: for 20 s, as a fetch may wait for long, and what is still so is told
+/// again every 5 s.
+pub(crate) const READING: u64 = 20 * SECOND;
+
+/// Pairs of group and partition.
+const COMMITS: usize = 100_000;
+/// A commit is true until the next one; brokers keep it for 7 days.
+const COMMIT_LIFE: u64 = 7 * 86_400 * SECOND;
+
+/// Transactions with commits that have not ended, and their commits together.
+const PENDING: usize = 10_000;
+const PENDING_COMMITS: usize = 100_000;
+/// Of one transaction, so that they fit on a page.
+const PENDING_OF_ONE: usize = 4_000;
+/// `transaction.max.timeout.ms` is 15 min.
+const PENDING_LIFE: u64 = 1_200 * SECOND;
+
+/// Ends of transactions, kept for commits that are told late.
+const TRANSACTIONS: usize = 50_000;
+const TRANSACTION_LIFE: u64 = 60 * SECOND;
+
+/// Members of all groups together.
+const MEMBERS: usize = 20_000;
+/// Members heartbeat at least every 15 s (`session.timeout.ms` / 3 of 45 s).
+const MEMBER_LIFE: u64 = 60 * SECOND;
+/// Partitions that all members are assigned together. Above it the assignments of new members are not kept.
+const ASSIGNED: usize = 1_000_000;
+
+/// Topic ids and their names.
+const TOPICS: usize = 20_000;
+const TOPIC_LIFE: u64 = 7 * 86_400 * SECOND;
+
+/// Groups that are counted for.
+const GROUPS: usize = 10_000;
+
+/// What can be judged only when all that belongs to it has been heard, other proxies' facts included: 5 s.
+const JUDGED_AFTER: u64 = 5 * SECOND;
+/// What waits for judgement.
+const WAITING: usize = 65_536;
+
+/// All that a client's connections read of a partition, the last heard of behind.
+pub(crate) type Reading = Vec<(Position, u64)>;
+
+/// A client and a partition.
+pub(crate) type ReaderName = (ClientName, PartitionName);
+
+/// A group and a partition.
+pub(crate) type CommitName = (GroupName, PartitionName);
+
+/// What a group did through this proxy.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) rebalances: Rebalances,
+    pub(crate) commits: u64,
+    pub(crate) commit_errors: u64,
+    /// Commits at the beginnings of the last seconds.
+    pub(crate) rate: VecDeque<(u64, u64)>,
+}
+
+/// Something that happened and is to be counted.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Event {
+    Skipped { client: ClientName, of: PartitionName, records: u64, group: Option<(Attribution, Option<GroupName>)> },
+    Committed { group: GroupName, count: u64 },
+    CommitsFailed { group: GroupName, error: ErrorCode, count: u64 },
+    CommittedAhead { group: GroupName, of: PartitionName },
+    Rebalanced { group: GroupName, rebalance: Rebalance },
+}
+
+/// All that is known.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) ends: Store<PartitionName, Ends>,
+    pub(crate) positions: Store<ReaderName, Reading>,
+    pub(crate) commits: Store<CommitName, Commit>,
+    /// By transactional id.
+    pub(crate) pending: Store<(Arc<str>, Arc<str>), Vec<Pending>>,
+    pub(crate) transactions: Store<(Arc<str>, TransactionName), TransactionEnd>,
+    pub(crate) members: Store<MemberName, Seat>,
+    pub(crate) topics: Store<(Arc<str>, [u8; 16]), Arc<str>>,
+    pub(crate) groups: HashMap<GroupName, Group>,
+    pub(crate) events: Vec<Event>,
+    /// Jumps, and when they were told.
+    jumps: VecDeque<(Jump, Option<u64>, u64)>,
+    ahead: VecDeque<(Commit, u64)>,
+    assigned: usize,
+    pending_commits: usize,
+    pub(crate) version: u64,
+    /// Facts that there was no room for.
+    pub(crate) lost: u64,
+}
+
+impl State {
+    pub(crate) fn new() -> Self {
+        Self {
+            ends: Store::new(PARTITIONS, END_LIFE),
+            positions: Store::new(POSITIONS, POSITION_LIFE),
+            commits: Store::new(COMMITS, COMMIT_LIFE),
+            pending: Store::new(PENDING, PENDING_LIFE),
+            transactions: Store::new(TRANSACTIONS, TRANSACTION_LIFE),
+            members: Store::new(MEMBERS, MEMBER_LIFE),
+            topics: Store::new(TOPICS, TOPIC_LIFE),
+            groups: HashMap::new(),
+            events: Vec::new(),
+            jumps: VecDeque::new(),
+            ahead: VecDeque::new(),
+            assigned: 0,
+            pending_commits: 0,
+            version: 0,
+            lost: 0,
+        }
+    }
+
+    /// What a worker told.
+    pub(crate) fn learn_own(&mut self, told: Told, dictionary: &Dictionary, now: u64) {
+        match told {
+            Told::Fact(fact) => self.learn(OWN, fact, dictionary, now),
+            Told::Note(note) => self.note(note, now),
+        }
+    }
+
+    /// A fact of this proxy or of another.
+    pub(crate) fn learn(&mut self, origin: Origin, fact: Fact, dictionary: &Dictionary, now: u64) {
+        self.version += u64::from(origin == OWN);
+        match fact {
+            Fact::End(end) => self.end(origin, end, now),
+            Fact::Position(position) => self.position(origin, position, now),
+            Fact::Commit(commit) => self.commit(origin, commit, now),
+            Fact::Pending(pending) => self.pend(origin, pending, now),
+            Fact::Transaction(end) => self.transaction(origin, end, now),
+            Fact::Member(member) => self.member(origin, member, now),
+            Fact::Topic(topic) => {
+                let cluster = Some(&topic.cluster).filter(|cluster| !cluster.is_empty());
+                dictionary.learn_topic(cluster, TopicId(topic.id), topic.name.as_bytes());
+                let (known, _) = self.topics.entry((topic.cluster, topic.id), origin, || (topic.name, now));
+                (known.seen, known.version) = (now, self.version);
+            }
+        }
+    }
+
+    fn end(&mut self, origin: Origin, end: End, now: u64) {
+        let (known, _) = self.ends.entry(end.of.clone(), origin, || (Ends::new(), end.at));
+        if known.value.learn(&end) {
+            (known.at, known.seen, known.version) = (known.at.max(end.at), now, self.version);
+        }
+    }
+
+    fn position(&mut self, origin: Origin, position: Position, now: u64) {
+        let key = (position.client.clone(), position.of.clone());
+        let (known, _) = self.positions.entry(key, origin, || (Reading::new(), position.at));
+        (known.at, known.seen, known.version) = (known.at.max(position.at), now, self.version);
+        let reading = &mut known.value;
+        match reading.iter().position(|(other, _)| other.connection == position.connection) {
+            Some(index) => {
+                reading.remove(index);
+            }
+            None if origin == OWN && position.began.0 > 0 && self.jumps.len() < WAITING => {
+                let Position { of, client, began: (to, to_at), .. } = position.clone();
+                let jump = Jump { of, client, from: 0, from_at: 0, to, to_at };
+                self.jumps.push_back((jump, Some(position.connection), now));
+            }
+            None => {}
+        }
+        if reading.len() >= CONNECTIONS {
+            reading.remove(0);
+        }
+        reading.push((position, now));
+    }
+
+    fn commit(&mut self, origin: Origin, commit: Commit, now: u64) {
+        let group = GroupName { cluster: commit.of.cluster.clone(), group: commit.group.clone() };
+        if origin == OWN && commit.client.is_some() {
+            if let Some(own) = self.group(&group) {
+                own.commits += 1;
+            }
+            self.events.push(Event::Committed { group: group.clone(), count: 1 });
+            if self.is_ahead(&commit, now) == Some(true) && self.ahead.len() < WAITING {
+                self.ahead.push_back((commit.clone(), now));
+            }
+        }
+        let key = (group, commit.of.clone());
+        let (known, is_new) = self.commits.entry(key, origin, || (commit.clone(), commit.at));
+        if is_new || commit.at >= known.at {
+            (known.at, known.seen, known.version) = (commit.at, now, self.version);
+            known.value = commit;
+        }
+    }
+
+    fn pend(&mut self, origin: Origin, pending: Pending, now: u64) {
+        let cluster = &pending.commit.of.cluster;
+        let ended = self.transactions.newest(&(cluster.clone(), pending.transaction.clone()));
+        // Its end was told first.
+        if let Some(end) = ended.map(|known| &known.value).filter(|end| ends(end, &pending)) {
+            if end.committed {
+                self.commit(origin, Commit { client: None, ..pending.commit }, now);
+            }
+            return;
+        }
+        if self.pending_commits >= PENDING_COMMITS {
+            self.lost += 1;
+            return;
+        }
+        let (at, key) = (pending.commit.at, (cluster.clone(), pending.transaction.id.clone()));
+        let (known, _) = self.pending.entry(key, origin, || (Vec::new(), at));
+        (known.at, known.seen, known.version) = (known.at.max(at), now, self.version);
+        let same = |other: &Pending| {
+            other.transaction == pending.transaction
+                && (&other.commit.group, &other.commit.of) == (&pending.commit.group, &pending.commit.of)
+        };
+        let is_full = known.value.len() >= PENDING_OF_ONE;
+        match known.value.iter_mut().find(|other| same(other)) {
+            Some(other) if at >= other.commit.at => *other = pending,
+            Some(_) => {}
+            None if is_full => self.lost += 1,
+            None => {
+                known.value.push(pending);
+                self.pending_commits += 1;
+            }
+        }
+    }
+
+    fn transaction(&mut self, origin: Origin, end: TransactionEnd, now: u64) {
+        let key = (end.cluster.clone(), end.transaction.id.clone());
+        for known in self.pending.remove(&key).into_iter().flatten() {
+            let (origin, at, seen, version) = (known.origin, known.at, known.seen, known.version);
+            self.pending_commits = self.pending_commits.saturating_sub(known.value.len());
+            // Those of the next transaction stay; those of another producer, whose place was taken, are void.
+            let (kept, done): (Vec<_>, Vec<_>) = known
+                .value
+                .into_iter()
+                .filter(|pending| pending.transaction == end.transaction)
+                .partition(|pending| !ends(&end, pending));
+            if !kept.is_empty() {
+                self.pending_commits += kept.len();
+                let (known, _) = self.pending.entry(key.clone(), origin, || (kept, at));
+                (known.seen, known.version) = (seen, version);
+            }
+            for pending in done.into_iter().filter(|_| end.committed) {
+                let commit = Commit { at: end.at.max(pending.commit.at), ..pending.commit };
+                self.version += u64::from(origin == OWN);
+                self.commit(origin, commit, now);
+            }
+        }
+        let key = (end.cluster.clone(), end.transaction.clone());
+        let (known, is_new) = self.transactions.entry(key, origin, || (end.clone(), end.at));
+        if is_new || end.at >= known.at {
+            (known.at, known.seen, known.version) = (end.at, now, self.version);
+            known.value = end;
+        }
+    }
+
+    fn member(&mut self, origin: Origin, mut member: Member, now: u64) {
+        let group = GroupName { cluster: member.cluster.clone(), group: member.group.clone() };
+        if member.member.is_empty() {
+            // Known by its instance id only.
+            let is_it = |key: &MemberName| key.group == group;
+            let named = self
+                .members
+                .keys_where(is_it)
+                .into_iter()
+                .find(|key| self.members.newest(key).is_some_and(|known| known.value.instance == member.instance));
+            let Some(named) = named.filter(|_| member.instance.is_some()) else { return };
+            member.member = named.member;
+        }
+        let more = member.assigned.iter().flatten().map(|topic| topic.partitions.len()).sum::<usize>();
+        if self.assigned.saturating_add(more) > ASSIGNED {
+            member.assigned = None;
+            self.lost += 1;
+        }
+        let key = MemberName { group, member: member.member.clone() };
+        let (known, is_new) = self.members.entry(key, origin, || (Seat::new(&member), member.at));
+        if is_new || member.at >= known.at {
+            let had = if is_new { 0 } else { known.value.partitions() };
+            (known.at, known.seen, known.version) = (member.at, now, self.version);
+            known.value.learn(&member);
+            self.assigned = (self.assigned + known.value.partitions()).saturating_sub(had);
+        }
+    }
+
+    fn note(&mut self, note: Note, now: u64) {
+        match note {
+            Note::Jump(jump) if self.jumps.len() < WAITING => self.jumps.push_back((jump, None, now)),
+            Note::Jump(_) => self.lost += 1,
+            Note::CommitsFailed { cluster, group, error, count } => {
+                let group = GroupName { cluster, group };
+                if let Some(own) = self.group(&group) {
+                    own.commit_errors += count;
+                }
+                self.events.push(Event::CommitsFailed { group, error: ErrorCode(error), count });
+            }
+            Note::Joins { cluster, group, reason, at } => {
+                if let Some(own) = self.group(&GroupName { cluster, group }) {
+                    own.rebalances.begins(reason, at);
+                }
+            }
+            Note::Synced { cluster, group, generation, at } => {
+                let group = GroupName { cluster, group };
+                if let Some(rebalance) = self.group(&group).and_then(|own| own.rebalances.synced(generation, at)) {
+                    self.events.push(Event::Rebalanced { group, rebalance });
+                }
+            }
+        }
+    }
+
+    fn group(&mut self, name: &GroupName) -> Option<&mut Group> {
+        if self.groups.len() >= GROUPS && !self.groups.contains_key(name) {
+            self.lost += 1;
+            return None;
+        }
+        Some(self.groups.entry(name.clone()).or_default())
+    }
+
+    /// Members of all groups that have not left, the newest word of each.
+    pub(crate) fn seats(&self, now: u64) -> impl Iterator<Item = (&GroupName, &Seat)> {
+        self.members.iter().filter_map(move |(name, known)| {
+            let newest = known.iter().max_by_key(|known| known.at)?;
+            let lives = !newest.value.left && now.saturating_sub(newest.seen) <= MEMBER_LIFE;
+            lives.then_some((&name.group, &newest.value))
+        })
+    }
+
+    /// The same, by client.
+    pub(crate) fn seats_by_client(&self, now: u64) -> HashMap<&ClientName, Vec<(&GroupName, &Seat)>> {
+        let mut by_client: HashMap<&ClientName, Vec<_>> = HashMap::new();
+        for (group, seat) in self.seats(now) {
+            by_client.entry(&seat.client).or_default().push((group, seat));
+        }
+        by_client
+    }
+
+    /// Whether a commit is past all that its client was given; `None` if that is not known.
+    fn is_ahead(&self, commit: &Commit, now: u64) -> Option<bool> {
+        let key = (commit.client.clone()?, commit.of.clone());
+        let (_, all) = self.positions.get(&key)?;
+        let read = all.iter().flat_map(|known| &known.value);
+        let given =
+            read.filter(|(_, seen)| now.saturating_sub(*seen) <= 3 * READING).map(|(position, _)| position.next);
+        Some(commit.offset > given.max()?)
+    }
+
+    /// Forgets what `origin` told.
+    pub(crate) fn forget(&mut self, origin: Origin) {
+        self.ends.forget_origin(origin);
+        self.positions.forget_origin(origin);
+        self.commits.forget_origin(origin);
+        self.pending.forget_origin(origin);
+        self.transactions.forget_origin(origin);
+        self.members.forget_origin(origin);
+        self.topics.forget_origin(origin);
+    }
+
+    /// How many facts there are, and how many were lost since the last call.
+    pub(crate) fn size(&mut self) -> (usize, u64) {
+        let facts = self.ends.len()
+            + self.positions.len()
+            + self.commits.len()
+            + self.pending_commits
+            + self.transactions.len()
+            + self.members.len()
+            + self.topics.len();
+        let forgotten = self.ends.take_forgotten()
+            + self.positions.take_forgotten()
+            + self.commits.take_forgotten()
+            + self.pending.take_forgotten()
+            + self.transactions.take_forgotten()
+            + self.members.take_forgotten()
+            + self.topics.take_forgotten();
+        (facts, forgotten + std::mem::take(&mut self.lost))
+    }
+
+    /// Judges what has waited long enough, and forgets what is not true any more.
+    pub(crate) fn settle(&mut self, now: Timestamp) {
+        let now = now.0;
+        let mut skipped = Vec::new();
+        let seats = if self.jumps.is_empty() { HashMap::new() } else { self.seats_by_client(now) };
+        for (jump, began_on, _) in
+            self.jumps.iter().take_while(|(_, _, told)| now.saturating_sub(*told) >= JUDGED_AFTER)
+        {
+            let seats = seats.get(&jump.client).map_or(&[][..], Vec::as_slice);
+            skipped.push(self.skipped(jump, *began_on, seats));
+        }
+        self.jumps.drain(..skipped.len());
+        self.events.extend(skipped.into_iter().flatten());
+        while self.ahead.front().is_some_and(|(_, told)| now.saturating_sub(*told) >= JUDGED_AFTER) {
+            let Some((commit, told)) = self.ahead.pop_front() else { break };
+            // As it was then: what was given since does not make it right. But it may have been heard of since.
+            if self.is_ahead(&commit, told) == Some(true) {
+                let group = GroupName { cluster: commit.of.cluster.clone(), group: commit.group };
+                self.events.push(Event::CommittedAhead { group, of: commit.of });
+            }
+        }
+        self.rebalances(now);
+        self.ends.expire(now);
+        self.positions.expire(now);
+        self.commits.expire(now);
+        self.pending.expire(now);
+        self.transactions.expire(now);
+        self.members.expire(now);
+        self.topics.expire(now);
+        self.assigned = self.members.iter().flat_map(|(_, known)| known).map(|known| known.value.partitions()).sum();
+        self.pending_commits = self.pending.iter().flat_map(|(_, known)| known).map(|known| known.value.len()).sum();
+        for group in self.groups.values_mut() {
+            group.rate.push_back((now, group.commits));
+            while group.rate.get(1).is_some_and(|(then, _)| now.saturating_sub(*then) >= 10 * SECOND) {
+                group.rate.pop_front();
+            }
+        }
+        if self.groups.len() >= GROUPS {
+            let members: std::collections::HashSet<&GroupName> = self
+                .members
+                .iter()
+                .map(|(name, _)| &name.group)
+                .chain(self.commits.iter().map(|(name, _)| &name.0))
+                .collect();
+            self.groups.retain(|name, _| members.contains(name));
+        }
+    }
+
+    /// Groups whose members move to a new epoch one by one, and groups without members.
+    fn rebalances(&mut self, now: u64) {
+        let mut epochs: HashMap<GroupName, Epochs> = HashMap::new();
+        for (name, seat) in self.seats(now).filter(|(name, _)| self.groups.contains_key(*name)) {
+            epochs.entry(name.clone()).or_default().add(seat);
+        }
+        for (name, group) in &mut self.groups {
+            match epochs.get(name) {
+                None => group.rebalances.empties(),
+                Some(epochs) if epochs.classic => {}
+                Some(epochs) => {
+                    if let Some(rebalance) = group.rebalances.reported(epochs) {
+                        self.events.push(Event::Rebalanced { group: name.clone(), rebalance });
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a client never asked for, if it is not another's turn to have asked for it. On a new connection (`began_on`) it
+    /// goes on where it stopped on the one before.
+    fn skipped(&self, jump: &Jump, began_on: Option<u64>, seats: &[(&GroupName, &Seat)]) -> Option<Event> {
+        let group = attribute(seats, &jump.of);
+        let (from, from_at) = match began_on {
+            None => (jump.from, jump.from_at),
+            Some(connection) => self.stopped(jump, connection)?,
+        };
+        let records = u64::try_from(jump.to.saturating_sub(from)).ok().filter(|records| *records > 0)?;
+        let here = seats.iter().filter(|(name, _)| name.cluster == jump.of.cluster);
+        let since = here.clone().filter_map(|(_, seat)| seat.since(&jump.of.topic, jump.of.partition)).min();
+        let goes_on = match since {
+            // It was another's in between.
+            Some(since) => since <= from_at,
+            // A client outside of any group: whether another connection goes on or begins anew cannot be told.
+            None => began_on.is_none() && here.clone().all(|(_, seat)| seat.is_assigned_something().is_none()),
+        };
+        let group = group.map(|(how, group)| (how, group.cloned()));
+        goes_on.then(|| Event::Skipped { client: jump.client.clone(), of: jump.of.clone(), records, group })
+    }
+
+    /// Where a client had stopped on its other connections before it began on this one. Nowhere if one of them goes on.
+    fn stopped(&self, jump: &Jump, connection: u64) -> Option<(i64, u64)> {
+        let (_, all) = self.positions.get(&(jump.client.clone(), jump.of.clone()))?;
+        let others = all.iter().flat_map(|known| known.value.iter().map(move |(position, _)| (known.origin, position)));
+        let others: Vec<&Position> = others
+            .filter(|(origin, position)| !(*origin == OWN && position.connection == connection))
+            .map(|(_, position)| position)
+            .collect();
+        if others.iter().any(|other| other.at > jump.to_at) {
+            return None;
+        }
+        others.iter().map(|other| (other.next, other.at)).max_by_key(|(_, at)| *at)
+    }
+}
+
+/// Whether what is pending is of the transaction that ended, or of one before.
+fn ends(end: &TransactionEnd, pending: &Pending) -> bool {
+    pending.epoch < end.epoch || (pending.epoch == end.epoch && pending.commit.at <= end.at)
+}

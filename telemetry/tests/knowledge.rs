@@ -1,0 +1,497 @@
+//! What follows from what connections see together: lag, skips, commits, groups; with one proxy and with several.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
+
+mod scene;
+
+use kafkascope_protocol::{
+    ApiKey, AssignedTopic, CommitHead, CommitPartition, CommitResult, ErrorCode, Exchange, FetchAsked, FetchForgotten,
+    FetchHead, FetchPartition, FetchSummary, Ids, JoinGroup, JoinedGroup, LeaveGroup, LeavingMember, Membership,
+    Observation, Outcome, PartitionBatch, RequestSeq, SyncedGroup, Times, Timestamp, Transaction, TransactionEnd,
+};
+use kafkascope_telemetry::metric::Metric;
+use kafkascope_telemetry::{CloseReason, Settings, Snapshot};
+use scene::{Connection, SECOND, Scene, batch, topic};
+
+const FETCH: ApiKey = ApiKey(1);
+const COMMIT: ApiKey = ApiKey(8);
+const JOIN: ApiKey = ApiKey(11);
+const LEAVE: ApiKey = ApiKey(13);
+const SYNC: ApiKey = ApiKey(14);
+const END_TXN: ApiKey = ApiKey(26);
+const TXN_COMMIT: ApiKey = ApiKey(28);
+
+/// A fetch of partition 0 of `t` in a session.
+#[derive(Clone, Copy)]
+struct Poll {
+    offset: Option<i64>,
+    session_epoch: i32,
+    high: i64,
+    stable: Option<i64>,
+    /// Offsets of the batch that is returned.
+    given: Option<(i64, i64)>,
+    error: i16,
+    partition: i32,
+}
+
+const POLL: Poll = Poll { offset: None, session_epoch: 1, high: -1, stable: None, given: None, error: 0, partition: 0 };
+
+trait Client {
+    fn poll(&mut self, scene: &mut Scene, poll: Poll);
+    fn ended(&mut self, scene: &mut Scene, seq: RequestSeq, api: ApiKey, error: i16, fetch: Option<FetchSummary>);
+    fn commit(&mut self, scene: &mut Scene, group: &str, offset: i64, error: i16);
+    fn commit_in(&mut self, scene: &mut Scene, group: &str, offset: i64, transaction: Option<Transaction<'_>>);
+    fn end(&mut self, scene: &mut Scene, transaction: Transaction<'_>, committed: bool);
+    fn join(&mut self, scene: &mut Scene, group: &str, member: &str, generation: i32, partitions: &[i32]);
+    fn leave(&mut self, scene: &mut Scene, group: &str, member: &str);
+}
+
+impl Client for Connection {
+    fn poll(&mut self, scene: &mut Scene, poll: Poll) {
+        let (seq, partition) = (self.begin(scene, FETCH, 12), poll.partition);
+        let head = FetchHead {
+            seq,
+            replica_id: Some(-1),
+            max_wait_ms: 500,
+            min_bytes: 1,
+            max_bytes: None,
+            read_committed: poll.stable.is_some(),
+            session_id: 7,
+            session_epoch: poll.session_epoch,
+        };
+        self.observe(scene, Observation::FetchHead(head));
+        if let Some(fetch_offset) = poll.offset {
+            let asked = FetchAsked { seq, topic: topic("t"), partition, fetch_offset };
+            self.observe(scene, Observation::FetchAsked(asked));
+        }
+        if poll.high >= 0 || poll.error != 0 {
+            let told = FetchPartition {
+                seq,
+                topic: topic("t"),
+                partition,
+                error: ErrorCode(poll.error),
+                high_watermark: poll.high,
+                last_stable_offset: poll.stable,
+                log_start_offset: Some(0),
+                fetch_offset: poll.offset,
+                record_bytes: 1_000,
+            };
+            self.observe(scene, Observation::FetchPartition(told));
+            if let Some((from, to)) = poll.given {
+                let mut head = batch(1_000, (to - from) as u32);
+                head.base_offset = from;
+                let (topic, fetch_offset) = (topic("t"), poll.offset);
+                let batch = PartitionBatch { seq, topic, partition, fetch_offset, aborted: false, head };
+                self.observe(scene, Observation::FetchBatch(batch));
+            }
+        }
+        let summary = FetchSummary {
+            follower: false,
+            wait: None,
+            min_bytes: 1,
+            record_bytes: 0,
+            session_id: 7,
+            session_epoch: poll.session_epoch,
+        };
+        self.ended(scene, seq, FETCH, poll.error, Some(summary));
+    }
+
+    fn ended(&mut self, scene: &mut Scene, seq: RequestSeq, api: ApiKey, error: i16, fetch: Option<FetchSummary>) {
+        let now = Timestamp(scene.now.0 + 1_000_000);
+        let times = Times {
+            request_first: scene.now,
+            request_last: scene.now,
+            request_written: scene.now,
+            previous_response_last: None,
+            response_first: now,
+            response_last: now,
+            response_written: now,
+        };
+        let exchange = Exchange {
+            seq,
+            api,
+            version: kafkascope_protocol::ApiVersion(5),
+            correlation_id: kafkascope_protocol::CorrelationId(0),
+            outcome: Outcome::Answered,
+            request_bytes: 100,
+            response_bytes: 50,
+            times,
+            error: ErrorCode(error),
+            throttle_ms: None,
+            acks: None,
+            fetch,
+        };
+        self.observe(scene, Observation::Exchange(&exchange));
+        scene.pass(2_000_000);
+    }
+
+    fn commit(&mut self, scene: &mut Scene, group: &str, offset: i64, error: i16) {
+        let seq = self.begin(scene, COMMIT, 5);
+        commit_body(self, scene, seq, group, offset, error, None);
+        self.ended(scene, seq, COMMIT, error, None);
+    }
+
+    fn commit_in(&mut self, scene: &mut Scene, group: &str, offset: i64, transaction: Option<Transaction<'_>>) {
+        let seq = self.begin(scene, TXN_COMMIT, 3);
+        commit_body(self, scene, seq, group, offset, 0, transaction);
+        self.ended(scene, seq, TXN_COMMIT, 0, None);
+    }
+
+    fn end(&mut self, scene: &mut Scene, transaction: Transaction<'_>, committed: bool) {
+        let seq = self.begin(scene, END_TXN, 3);
+        self.observe(scene, Observation::TransactionEnd(TransactionEnd { seq, transaction, committed }));
+        self.ended(scene, seq, END_TXN, 0, None);
+    }
+
+    fn join(&mut self, scene: &mut Scene, group: &str, member: &str, generation: i32, partitions: &[i32]) {
+        let (group, member_id) = (group.as_bytes(), member.as_bytes());
+        let seq = self.begin(scene, JOIN, 5);
+        let join = JoinGroup {
+            seq,
+            group,
+            member_id: b"",
+            instance_id: None,
+            protocol_type: b"consumer",
+            session_timeout_ms: 45_000,
+            rebalance_timeout_ms: None,
+        };
+        self.observe(scene, Observation::JoinGroup(join));
+        scene.pass(SECOND / 2);
+        let joined = JoinedGroup {
+            seq,
+            error: ErrorCode::NONE,
+            generation,
+            protocol_type: None,
+            protocol: None,
+            leader: member_id,
+            member_id,
+            members: 0,
+        };
+        self.observe(scene, Observation::JoinedGroup(joined));
+        self.ended(scene, seq, JOIN, 0, None);
+        let seq = self.begin(scene, SYNC, 3);
+        let membership = Membership { seq, group, generation, member_id, instance_id: None };
+        self.observe(scene, Observation::SyncGroup(membership));
+        let synced = SyncedGroup { seq, error: ErrorCode::NONE, protocol_type: None, protocol: None, topics: Some(1) };
+        self.observe(scene, Observation::SyncedGroup(synced));
+        let ids: Vec<u8> = partitions.iter().flat_map(|id| id.to_be_bytes()).collect();
+        let assigned = AssignedTopic { seq, topic: topic("t"), partitions: Ids::from_wire(&ids) };
+        self.observe(scene, Observation::AssignedTopic(assigned));
+        self.ended(scene, seq, SYNC, 0, None);
+    }
+
+    fn leave(&mut self, scene: &mut Scene, group: &str, member: &str) {
+        let seq = self.begin(scene, LEAVE, 3);
+        self.observe(scene, Observation::LeaveGroup(LeaveGroup { seq, group: group.as_bytes() }));
+        let member = LeavingMember { seq, member_id: member.as_bytes(), instance_id: None, reason: None };
+        self.observe(scene, Observation::LeavingMember(member));
+        self.ended(scene, seq, LEAVE, 0, None);
+    }
+}
+
+fn commit_body(
+    connection: &mut Connection,
+    scene: &mut Scene,
+    seq: RequestSeq,
+    group: &str,
+    offset: i64,
+    error: i16,
+    transaction: Option<Transaction<'_>>,
+) {
+    let group = group.as_bytes();
+    let head = CommitHead { seq, group, generation: None, member_id: None, instance_id: None, transaction };
+    connection.observe(scene, Observation::CommitHead(head));
+    let part = CommitPartition { seq, topic: topic("t"), partition: 0, offset, leader_epoch: None };
+    connection.observe(scene, Observation::CommitPartition(part));
+    let result = CommitResult { seq, topic: topic("t"), partition: 0, error: ErrorCode(error) };
+    connection.observe(scene, Observation::CommitResult(result));
+}
+
+fn transaction(producer_epoch: i16) -> Transaction<'static> {
+    Transaction { transactional_id: b"tx", producer_id: 9, producer_epoch }
+}
+
+/// The only value of a metric, if it has one.
+fn value(snapshot: &Snapshot, metric: Metric) -> Option<i64> {
+    let mut values = scene::series(snapshot, metric);
+    let value = values.next().map(|_| scene::sum(snapshot, metric, &[]));
+    assert!(values.next().is_none(), "{metric:?} has several series");
+    value
+}
+
+fn rounds(scene: &mut Scene, rounds: usize) -> Snapshot {
+    (0..rounds).map(|_| scene.collect()).last().unwrap()
+}
+
+#[test]
+fn position_lag_is_the_distance_from_what_is_asked_for_to_the_end() {
+    let mut scene = Scene::new(Settings::default());
+    let mut consumer = scene.connect("c1");
+    consumer.poll(&mut scene, Poll { offset: Some(100), session_epoch: 0, high: 200, given: Some((100, 150)), ..POLL });
+    assert_eq!(value(&scene.collect(), Metric::PositionLag), Some(100));
+    consumer.poll(&mut scene, Poll { offset: Some(150), high: 230, ..POLL });
+    consumer.poll(&mut scene, Poll { offset: Some(40), partition: 1, high: 50, ..POLL });
+    let snapshot = scene.collect();
+    assert_eq!(value(&snapshot, Metric::PositionLag), Some(80 + 10));
+    assert_eq!(value(&snapshot, Metric::PositionLagMax), Some(80));
+    assert_eq!(scene::sum(&snapshot, Metric::PartitionCurrentOffset, &[("topic", "t"), ("partition", "0")]), 230);
+    assert_eq!(value(&snapshot, Metric::SkippedRecords), None);
+}
+
+#[test]
+fn an_idle_session_keeps_its_lag_and_a_consumer_that_is_gone_has_none() {
+    let mut scene = Scene::new(Settings::default());
+    let mut consumer = scene.connect("c1");
+    consumer.poll(&mut scene, Poll { offset: Some(90), session_epoch: 0, high: 100, ..POLL });
+    for _ in 0..60 {
+        consumer.poll(&mut scene, POLL);
+        assert_eq!(value(&scene.collect(), Metric::PositionLag), Some(10));
+    }
+    consumer.recorder.close(&mut scene.shard, CloseReason::Client);
+    assert_eq!(value(&rounds(&mut scene, 40), Metric::PositionLag), None);
+}
+
+#[test]
+fn a_read_committed_consumer_is_behind_the_last_stable_offset_only() {
+    let mut scene = Scene::new(Settings::default());
+    let mut consumer = scene.connect("c1");
+    consumer.poll(&mut scene, Poll { offset: Some(90), session_epoch: 0, high: 100, stable: Some(90), ..POLL });
+    assert_eq!(value(&scene.collect(), Metric::PositionLag), Some(0));
+}
+
+#[test]
+fn committed_lag_needs_both_sides_and_is_never_negative() {
+    let mut scene = Scene::new(Settings::default());
+    let mut coordinator = scene.connect("c1");
+    coordinator.commit(&mut scene, "g", 70, 0);
+    let snapshot = scene.collect();
+    assert_eq!(value(&snapshot, Metric::GroupOffset), Some(70));
+    assert_eq!(value(&snapshot, Metric::GroupLag), None);
+    assert_eq!(value(&snapshot, Metric::GroupLagSum), None);
+    let mut other = scene.connect("c2");
+    other.poll(&mut scene, Poll { offset: Some(0), session_epoch: 0, high: 100, ..POLL });
+    let snapshot = scene.collect();
+    assert_eq!(value(&snapshot, Metric::GroupLag), Some(30));
+    assert_eq!(value(&snapshot, Metric::GroupLagSum), Some(30));
+    coordinator.commit(&mut scene, "g", 120, 0);
+    assert_eq!(value(&scene.collect(), Metric::GroupLag), Some(0));
+}
+
+#[test]
+fn a_refused_commit_is_counted_and_moves_nothing() {
+    let mut scene = Scene::new(Settings::default());
+    let mut coordinator = scene.connect("c1");
+    coordinator.commit(&mut scene, "g", 70, 0);
+    coordinator.commit(&mut scene, "g", 90, 22);
+    let snapshot = scene.collect();
+    assert_eq!(value(&snapshot, Metric::GroupOffset), Some(70));
+    assert_eq!(value(&snapshot, Metric::GroupCommits), Some(1));
+    assert_eq!(scene::sum(&snapshot, Metric::GroupCommitErrors, &[("error.type", "ILLEGAL_GENERATION")]), 1);
+}
+
+#[test]
+fn commits_of_a_transaction_take_effect_when_it_is_committed() {
+    let mut scene = Scene::new(Settings::default());
+    let (mut coordinator, mut producer) = (scene.connect("c1"), scene.connect("c1"));
+    coordinator.commit_in(&mut scene, "g", 70, Some(transaction(0)));
+    assert_eq!(value(&scene.collect(), Metric::GroupOffset), None);
+    producer.end(&mut scene, transaction(0), true);
+    assert_eq!(value(&scene.collect(), Metric::GroupOffset), Some(70));
+    coordinator.commit_in(&mut scene, "g", 80, Some(transaction(0)));
+    producer.end(&mut scene, transaction(0), false);
+    assert_eq!(value(&scene.collect(), Metric::GroupOffset), Some(70));
+    coordinator.commit_in(&mut scene, "g", 90, Some(transaction(0)));
+    scene.collect();
+    // A newer producer takes its place.
+    producer.end(&mut scene, transaction(1), false);
+    producer.end(&mut scene, transaction(0), true);
+    assert_eq!(value(&scene.collect(), Metric::GroupOffset), Some(70));
+}
+
+#[test]
+fn records_that_a_consumer_goes_past_are_skipped() {
+    let mut scene = Scene::new(Settings::default());
+    let mut consumer = scene.connect("c1");
+    consumer.poll(&mut scene, Poll { offset: Some(0), session_epoch: 0, high: 1_000, given: Some((0, 100)), ..POLL });
+    consumer.poll(&mut scene, Poll { offset: Some(150), high: 1_000, given: Some((150, 200)), ..POLL });
+    // Back, and on again: nothing is skipped.
+    consumer.poll(&mut scene, Poll { offset: Some(50), high: 1_000, given: Some((50, 100)), ..POLL });
+    consumer.poll(&mut scene, Poll { offset: Some(100), high: 1_000, ..POLL });
+    assert_eq!(value(&scene.collect(), Metric::SkippedRecords), None, "it is not judged yet");
+    assert_eq!(value(&rounds(&mut scene, 6), Metric::SkippedRecords), Some(50));
+}
+
+#[test]
+fn an_offset_out_of_range_breaks_the_continuity() {
+    let mut scene = Scene::new(Settings::default());
+    let mut consumer = scene.connect("c1");
+    consumer.poll(&mut scene, Poll { offset: Some(10), session_epoch: 0, error: 1, ..POLL });
+    consumer.poll(&mut scene, Poll { offset: Some(500), high: 1_000, ..POLL });
+    assert_eq!(value(&rounds(&mut scene, 7), Metric::SkippedRecords), None);
+}
+
+#[test]
+fn a_partition_that_was_anothers_in_between_is_not_skipped() {
+    let mut scene = Scene::new(Settings::default());
+    let (mut consumer, mut coordinator) = (scene.connect("c1"), scene.connect("c1"));
+    coordinator.join(&mut scene, "g", "m", 1, &[0]);
+    consumer.poll(&mut scene, Poll { offset: Some(0), session_epoch: 0, high: 1_000, given: Some((0, 100)), ..POLL });
+    coordinator.join(&mut scene, "g", "m", 2, &[]);
+    scene.collect();
+    coordinator.join(&mut scene, "g", "m", 3, &[0]);
+    consumer.poll(&mut scene, Poll { offset: Some(400), high: 1_000, given: Some((400, 500)), ..POLL });
+    assert_eq!(value(&rounds(&mut scene, 7), Metric::SkippedRecords), None);
+    consumer.poll(&mut scene, Poll { offset: Some(510), high: 1_000, ..POLL });
+    let snapshot = rounds(&mut scene, 7);
+    assert_eq!(value(&snapshot, Metric::SkippedRecords), Some(10));
+    let labels = [("messaging.consumer.group.name", "g"), ("kafkascope.group.attribution", "exact")];
+    assert_eq!(scene::sum(&snapshot, Metric::SkippedRecords, &labels), 10);
+}
+
+#[test]
+fn a_member_that_connects_again_goes_on_where_it_was() {
+    let mut scene = Scene::new(Settings::default());
+    let (mut first, mut coordinator) = (scene.connect("c1"), scene.connect("c1"));
+    coordinator.join(&mut scene, "g", "m", 1, &[0]);
+    first.poll(&mut scene, Poll { offset: Some(0), session_epoch: 0, high: 1_000, given: Some((0, 100)), ..POLL });
+    scene.collect();
+    let mut second = scene.connect("c1");
+    first.recorder.close(&mut scene.shard, CloseReason::Broker);
+    scene.pass(SECOND);
+    second.poll(&mut scene, Poll { offset: Some(130), session_epoch: 0, high: 1_000, ..POLL });
+    assert_eq!(value(&rounds(&mut scene, 7), Metric::SkippedRecords), Some(30));
+}
+
+#[test]
+fn a_commit_past_what_was_delivered_is_told_apart() {
+    let mut scene = Scene::new(Settings::default());
+    let (mut consumer, mut coordinator) = (scene.connect("c1"), scene.connect("c1"));
+    consumer.poll(&mut scene, Poll { offset: Some(0), session_epoch: 0, high: 1_000, given: Some((0, 100)), ..POLL });
+    scene.collect();
+    coordinator.commit(&mut scene, "g", 100, 0);
+    assert_eq!(value(&rounds(&mut scene, 7), Metric::GroupCommitsAhead), None);
+    coordinator.commit(&mut scene, "g", 101, 0);
+    assert_eq!(value(&rounds(&mut scene, 7), Metric::GroupCommitsAhead), Some(1));
+}
+
+#[test]
+fn a_group_counts_its_rebalances_with_their_reason_and_duration() {
+    let mut scene = Scene::new(Settings::default());
+    let (mut one, mut two) = (scene.connect("c1"), scene.connect("c2"));
+    one.join(&mut scene, "g", "m1", 1, &[0, 1]);
+    scene.collect();
+    two.join(&mut scene, "g", "m2", 2, &[1]);
+    let snapshot = scene.collect();
+    assert_eq!(scene::sum(&snapshot, Metric::GroupRebalances, &[("reason", "join")]), 2);
+    let duration = scene::histogram(&snapshot, Metric::GroupRebalanceDuration, &[]);
+    assert_eq!(duration.count(), 2);
+    assert!((1.0..1.1).contains(&(duration.sum() as f64 / 1e9)), "{}", duration.sum());
+    assert_eq!(value(&snapshot, Metric::GroupMembers), Some(2));
+    assert_eq!(value(&snapshot, Metric::GroupGeneration), Some(2));
+    two.leave(&mut scene, "g", "m2");
+    one.join(&mut scene, "g", "m1", 3, &[0, 1]);
+    let snapshot = scene.collect();
+    assert_eq!(scene::sum(&snapshot, Metric::GroupRebalances, &[("reason", "leave")]), 1);
+    assert_eq!(value(&snapshot, Metric::GroupMembers), Some(1));
+    let rows = scene.registry.knowledge().groups(scene.now);
+    assert_eq!((rows.len(), rows[0].state, rows[0].rebalances, rows[0].generation), (1, "stable", 3, Some(3)));
+}
+
+#[test]
+fn a_partition_taken_from_a_member_is_not_behind_any_more() {
+    let mut scene = Scene::new(Settings::default());
+    let (mut consumer, mut coordinator) = (scene.connect("c1"), scene.connect("c1"));
+    coordinator.join(&mut scene, "g", "m", 1, &[0, 1]);
+    consumer.poll(&mut scene, Poll { offset: Some(0), session_epoch: 0, high: 10, ..POLL });
+    consumer.poll(&mut scene, Poll { offset: Some(0), partition: 1, high: 5, ..POLL });
+    assert_eq!(value(&scene.collect(), Metric::PositionLag), Some(15));
+    coordinator.join(&mut scene, "g", "m", 2, &[1]);
+    let seq = consumer.begin(&mut scene, FETCH, 12);
+    let forgotten = FetchForgotten { seq, topic: topic("t"), partition: 0 };
+    consumer.observe(&mut scene, Observation::FetchForgotten(forgotten));
+    assert_eq!(value(&scene.collect(), Metric::PositionLag), Some(5));
+}
+
+#[test]
+fn the_time_lag_is_how_long_the_next_record_waits() {
+    let mut scene = Scene::new(Settings::default());
+    let (mut consumer, mut coordinator) = (scene.connect("c1"), scene.connect("c1"));
+    coordinator.commit(&mut scene, "g", 100, 0);
+    for high in [100, 110, 120, 130] {
+        consumer.poll(&mut scene, Poll { offset: Some(100), session_epoch: 0, high, ..POLL });
+        scene.collect();
+    }
+    let snapshot = scene.collect();
+    let seconds = value(&snapshot, Metric::GroupTimeLag).unwrap() as f64 / 1e9;
+    assert!((3.5..5.5).contains(&seconds), "{seconds}");
+    coordinator.commit(&mut scene, "g", 130, 0);
+    assert_eq!(value(&scene.collect(), Metric::GroupTimeLag), Some(0));
+}
+
+/// Two proxies of which each sees a part, and knows the other's facts.
+struct Pair {
+    one: Scene,
+    two: Scene,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self { one: Scene::new(Settings::default()), two: Scene::new(Settings::default()) }
+    }
+
+    /// As the proxies do each second; `linked`: they hear of each other.
+    fn round(&mut self, cursors: &mut [u64; 2], peers: [kafkascope_telemetry::knowledge::Peer; 2]) -> [Snapshot; 2] {
+        let (one, two) = (&self.one, &self.two);
+        for (index, (from, to)) in [(two, one), (one, two)].into_iter().enumerate() {
+            let page = from.registry.knowledge().page(None, cursors[index]);
+            let text = serde_json::to_string(&page).unwrap();
+            let page: kafkascope_telemetry::knowledge::Page = serde_json::from_str(&text).unwrap();
+            cursors[index] = page.cursor;
+            let wrong = to.registry.knowledge().learn_peer(peers[index], &page.instance, page.facts, to.now);
+            assert_eq!(wrong, 0);
+        }
+        [self.one.collect(), self.two.collect()]
+    }
+}
+
+#[test]
+fn two_proxies_know_together_what_one_would() {
+    let mut pair = Pair::new();
+    let peers = [pair.one.registry.knowledge().peer().unwrap(), pair.two.registry.knowledge().peer().unwrap()];
+    let mut cursors = [0; 2];
+    // The coordinator is behind one, the leader behind the other.
+    let mut coordinator = pair.one.connect("c1");
+    let mut consumer = pair.two.connect("c1");
+    coordinator.join(&mut pair.one, "g", "m", 1, &[0]);
+    pair.two.now = pair.one.now;
+    let first = Poll { offset: Some(0), session_epoch: 0, high: 1_000, given: Some((0, 100)), ..POLL };
+    consumer.poll(&mut pair.two, first);
+    coordinator.commit(&mut pair.one, "g", 60, 0);
+    for _ in 0..2 {
+        pair.round(&mut cursors, peers);
+    }
+    consumer.poll(&mut pair.two, Poll { offset: Some(130), high: 1_000, ..POLL });
+    coordinator.commit(&mut pair.one, "g", 101, 0);
+    let mut snapshots = pair.round(&mut cursors, peers);
+    for _ in 0..8 {
+        consumer.poll(&mut pair.two, POLL);
+        snapshots = pair.round(&mut cursors, peers);
+    }
+    let [one, two] = &snapshots;
+    assert_eq!((value(one, Metric::GroupLag), value(two, Metric::GroupLag)), (Some(899), None));
+    assert_eq!(
+        (value(one, Metric::PartitionCurrentOffset), value(two, Metric::PartitionCurrentOffset)),
+        (None, Some(1_000))
+    );
+    assert_eq!((value(one, Metric::SkippedRecords), value(two, Metric::SkippedRecords)), (None, Some(30)));
+    assert_eq!(value(one, Metric::GroupCommitsAhead), None, "it asked for more before");
+    let exact = [("messaging.consumer.group.name", "g"), ("kafkascope.group.attribution", "exact")];
+    assert_eq!(scene::sum(two, Metric::PositionLag, &exact), 870);
+    assert_eq!(pair.two.registry.knowledge().groups(pair.two.now)[0].lag, Some(899));
+    assert_eq!(pair.two.registry.knowledge().groups(pair.two.now)[0].attribution, Some("exact"));
+
+    // The leader's proxy is away: the lag is not known any more.
+    pair.one.registry.knowledge().forget_peer(peers[0]);
+    let snapshot = rounds(&mut pair.one, 17);
+    assert_eq!(value(&snapshot, Metric::GroupLag), None);
+    assert_eq!(value(&snapshot, Metric::GroupOffset), Some(101));
+}
