@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use flags::{Command, Flags};
-use kafkascope_service::settings::{self, Check, cap, count, duration, expiry, export};
+use kafkascope_service::settings::{self, Check, boolean, cap, count, duration, expiry, export};
 pub use kafkascope_service::settings::{ListenAddress, SettingsError as ConfigError};
 use kafkascope_telemetry::{Cap, Caps, Resource, SampleRatio, Settings};
 use regex::Regex;
@@ -160,10 +160,6 @@ fn wanted(text: &str) -> Result<Wanted, String> {
         }
     }
     Ok(wanted)
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_less_clear| "is not one of true, false".to_owned())
 }
 
 /// The kernel's maps are allocated at once: a million files are 200 MB.

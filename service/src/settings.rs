@@ -77,6 +77,14 @@ pub fn count(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_less_clear| "is not a whole number from 1".to_owned())
 }
 
+/// Yes or no.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_less_clear| "is not one of true, false".to_owned())
+}
+
 /// Checks a value that may be absent.
 pub trait Check {
     /// The value that `parse` makes of it.

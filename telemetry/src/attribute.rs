@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::dictionary::{Broker, Client, Topic};
+use crate::dictionary::{Broker, Client, Partition, Topic};
+use crate::standing::Place;
 
 /// Longest text of a value that comes from the network, in bytes.
 pub(crate) const TEXT_LIMIT: usize = 128;
@@ -233,6 +234,8 @@ pub enum Value {
     PeerAddress(Arc<Client>),
     /// Host of a broker.
     ServerAddress(Arc<Broker>),
+    /// A partition.
+    Partition(Arc<Partition>),
     /// A topic whose label stands.
     Topic(Arc<Topic>),
     /// A topic that is only known by its id yet.
@@ -256,13 +259,28 @@ impl Value {
             Self::ClientId(client) => Scalar::Text(client.id()),
             Self::PeerAddress(client) => Scalar::Text(client.address()),
             Self::ServerAddress(broker) => Scalar::Text(broker.address()),
+            Self::Partition(partition) => Scalar::Text(partition.label()),
             Self::Topic(topic) | Self::AwaitedTopic(topic) => Scalar::Text(topic.label()),
         }
     }
 
     /// A topic, as far as its name is known at this moment.
     pub(crate) fn topic(topic: &Arc<Topic>) -> Self {
-        if topic.is_settled() { Self::Topic(topic.clone()) } else { Self::AwaitedTopic(topic.clone()) }
+        if topic.is_settled() {
+            Self::Topic(topic.successor().unwrap_or(topic).clone())
+        } else {
+            Self::AwaitedTopic(topic.clone())
+        }
+    }
+
+    /// Where it is decided whether the value has series of its own.
+    pub(crate) fn place(&self) -> Option<&Arc<Place>> {
+        match self {
+            Self::ClientId(client) | Self::PeerAddress(client) => Some(client.place()),
+            Self::Partition(partition) => Some(partition.place()),
+            Self::Topic(topic) | Self::AwaitedTopic(topic) => Some(topic.place()),
+            _ => None,
+        }
     }
 
     /// The topic, when its name was not known.

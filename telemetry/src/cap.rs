@@ -50,6 +50,8 @@ pub enum Dimension {
     Client,
     /// Topics.
     Topic,
+    /// Partitions, where they are told apart.
+    Partition,
     /// Topic ids whose names are remembered.
     TopicId,
     /// Series.
@@ -61,8 +63,8 @@ pub enum Dimension {
 }
 
 impl Dimension {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Client, Self::Topic, Self::TopicId, Self::Series, Self::Principal, Self::Unknown];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Client, Self::Topic, Self::Partition, Self::TopicId, Self::Series, Self::Principal, Self::Unknown];
 
     /// Its name in OTLP.
     #[must_use]
@@ -70,6 +72,7 @@ impl Dimension {
         match self {
             Self::Client => "client",
             Self::Topic => "topic",
+            Self::Partition => "partition",
             Self::TopicId => "topic_id",
             Self::Series => "series",
             Self::Principal => "principal",
@@ -93,12 +96,29 @@ impl Account {
 
     /// A place under the cap, or `None`, which is counted.
     pub(crate) fn take(&self) -> Option<Live> {
-        if self.live.load(Ordering::Relaxed) >= self.cap.values() {
+        self.take_beyond(0)
+    }
+
+    /// The same for one that must leave so many places to others.
+    pub(crate) fn take_beyond(&self, reserve: usize) -> Option<Live> {
+        let live = if self.free() > reserve { self.take_free() } else { None };
+        if live.is_none() {
             self.fold();
+        }
+        live
+    }
+
+    /// A place under the cap, if one is free.
+    pub(crate) fn take_free(&self) -> Option<Live> {
+        if self.free() == 0 {
             return None;
         }
         self.live.fetch_add(1, Ordering::Relaxed);
         Some(Live(self.live.clone()))
+    }
+
+    pub(crate) fn free(&self) -> usize {
+        self.cap.values().saturating_sub(self.live())
     }
 
     pub(crate) fn fold(&self) {

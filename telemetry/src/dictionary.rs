@@ -3,12 +3,14 @@
 //! A worker comes here when it meets something new: a client, a topic, a series. What it gets is a pointer that it keeps;
 //! recording never comes here. An entry lives as long as a connection, a worker's shard or a series of the registry holds
 //! it, so an idle one goes when its series expire. Each dimension has a cap; what is new above it becomes `other`, and is
-//! counted.
+//! counted. Of clients, topics and partitions those with most traffic have the places; see [`Place`].
+
+mod places;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::hash::RandomState;
+use std::hash::{Hash, Hasher, RandomState};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use hashbrown::HashTable;
@@ -20,11 +22,18 @@ use crate::health::Alarm;
 use crate::metric::Metric;
 use crate::series::{self, Attributes, Series};
 use crate::settings::{ClientKey, Settings};
+use crate::standing::Place;
 pub use crate::topic::Topic;
+use places::Weighed;
+pub(crate) use places::{Noted, Partition, PartitionName, TopicName};
 
 /// Highest version number that is a value of its own: far above Kafka's highest (18 in 4.3), far below what a hostile
 /// client could make up.
 const HIGHEST_VERSION: i16 = 127;
+
+/// This part of the series is left to those of clients alone, and of topics alone: a quarter is twelve series for each
+/// client of the default caps.
+const RESERVED: usize = 4;
 
 /// Interns what is new. One a process, shared by all workers.
 #[derive(Debug)]
@@ -35,6 +44,10 @@ pub struct Dictionary {
     hasher: RandomState,
     next_series: AtomicU64,
     next_value: AtomicU32,
+    /// Changes when others have places.
+    judgement: AtomicU32,
+    /// Since the last one for which there was room again.
+    series_folded: AtomicBool,
     accounts: [Account; Dimension::ALL.len()],
     alarm: Alarm,
 }
@@ -43,17 +56,23 @@ pub struct Dictionary {
 type Cluster = Option<Arc<str>>;
 
 /// Client id, address and principal, as far as they tell clients apart.
-type ClientName = (Box<str>, Option<IpAddr>, Option<Arc<str>>);
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ClientName {
+    id: Box<str>,
+    address: Option<IpAddr>,
+    principal: Option<Arc<Principal>>,
+}
 
 /// The hash of a series, and the series while it lives.
 type Entry = (u64, Weak<Series>);
 
 #[derive(Debug, Default)]
 struct Names {
-    clients: HashMap<ClientName, Weak<Client>>,
+    clients: HashMap<Arc<ClientName>, Weak<Client>>,
     principals: HashMap<Arc<str>, Weak<Principal>>,
     topics: HashMap<(Cluster, Box<str>), Weak<Topic>>,
     topics_by_id: HashMap<(Cluster, TopicId), Weak<Topic>>,
+    partitions: HashMap<PartitionName, Weak<Partition>>,
     topic_names: HashMap<(Cluster, TopicId), Arc<str>>,
     /// The keys of `topic_names`, the oldest first.
     topic_ids: VecDeque<(Cluster, TopicId)>,
@@ -61,20 +80,20 @@ struct Names {
     other_client: Option<Arc<Client>>,
     other_principal: Option<Arc<Principal>>,
     other_topic: Option<Arc<Topic>>,
+    other_partition: Option<Arc<Partition>>,
+    weighed: Weighed,
 }
 
 /// A client: a client id and the host that uses it.
 #[derive(Debug)]
 pub struct Client {
     number: u32,
-    id: Box<str>,
+    name: Arc<ClientName>,
     address: Box<str>,
-    principal: Option<Arc<Principal>>,
     software: Mutex<Option<Box<str>>>,
     /// How many connections it opened when, of those that are open.
     open: Mutex<BTreeMap<Timestamp, u32>>,
-    /// `None` for the one that stands for all above the cap.
-    live: Option<Live>,
+    place: Arc<Place>,
 }
 
 impl Client {
@@ -86,18 +105,27 @@ impl Client {
     /// The client id, `(none)` when null or empty.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.id
+        &self.name.id
+    }
+
+    pub(crate) fn name(&self) -> &Arc<ClientName> {
+        &self.name
+    }
+
+    /// Whether it has series of its own.
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// Whether it stands for all above the cap.
+    pub(crate) fn is_other(&self) -> bool {
+        self.place.is_other()
     }
 
     /// Its host; empty when clients are told apart by id only.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
-    }
-
-    /// Whether it stands for all above the cap.
-    pub(crate) fn is_other(&self) -> bool {
-        self.live.is_none()
     }
 
     /// `name/version` as it last said of itself.
@@ -108,7 +136,7 @@ impl Client {
 
     /// The principal that it has authenticated as, where that tells clients apart.
     pub(crate) fn principal(&self) -> Option<&Arc<str>> {
-        self.principal.as_ref().map(|principal| &principal.name)
+        self.name.principal.as_ref().map(|principal| &principal.name)
     }
 
     /// How many connections it has, and when the oldest was opened.
@@ -135,7 +163,7 @@ impl Client {
 
     pub(crate) fn runs(&self, software: &str) {
         // Whoever shares `other` says nothing of the others.
-        if self.live.is_some() {
+        if !self.is_other() {
             *lock(&self.software) = Some(software.into());
         }
     }
@@ -147,6 +175,20 @@ pub(crate) struct Principal {
     name: Arc<str>,
     /// `None` for the one that stands for all above the cap.
     _live: Option<Live>,
+}
+
+impl PartialEq for Principal {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Principal {}
+
+impl Hash for Principal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
 }
 
 /// A broker that a route leads to.
@@ -206,6 +248,7 @@ impl Dictionary {
             Account::new(match dimension {
                 Dimension::Client => caps.clients,
                 Dimension::Topic => caps.topics,
+                Dimension::Partition => caps.partitions,
                 Dimension::TopicId => caps.topic_ids,
                 Dimension::Series => caps.series,
                 Dimension::Principal => caps.principals,
@@ -219,6 +262,8 @@ impl Dictionary {
             hasher: RandomState::new(),
             next_series: AtomicU64::new(1),
             next_value: AtomicU32::new(1),
+            judgement: AtomicU32::new(0),
+            series_folded: AtomicBool::new(false),
             accounts,
             alarm: Alarm::default(),
         })
@@ -243,43 +288,56 @@ impl Dictionary {
         self.next_value.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The client that calls itself `id` at `peer`.
-    pub(crate) fn client(&self, id: Option<&[u8]>, peer: IpAddr, principal: Option<&Arc<Principal>>) -> Arc<Client> {
-        self.client_of_text(attribute::text(id).into(), peer, principal)
-    }
-
-    /// The client that `client` is once it has authenticated.
-    pub(crate) fn client_as(&self, client: &Arc<Client>, peer: IpAddr, principal: &Arc<Principal>) -> Arc<Client> {
-        match client.live {
-            Some(_) => self.client_of_text(client.id.clone(), peer, Some(principal)),
-            // Whoever is not told apart stays so.
-            None => client.clone(),
-        }
-    }
-
-    fn client_of_text(&self, id: Box<str>, peer: IpAddr, principal: Option<&Arc<Principal>>) -> Arc<Client> {
-        let (address, text) = match self.settings.client_key {
-            ClientKey::IdAndAddress => (Some(peer), attribute::address(peer)),
-            ClientKey::Id => (None, String::new()),
+    /// What tells the client that calls itself `id` at `peer` from others.
+    pub(crate) fn client_name(
+        &self,
+        id: Option<&[u8]>,
+        peer: IpAddr,
+        principal: Option<&Arc<Principal>>,
+    ) -> Arc<ClientName> {
+        let address = match self.settings.client_key {
+            ClientKey::IdAndAddress => Some(peer),
+            ClientKey::Id => None,
         };
-        let account = self.account(Dimension::Client);
-        let mut names = lock(&self.names);
-        let key = (id, address, principal.map(|principal| principal.name.clone()));
-        if let Some(client) = names.clients.get(&key).and_then(Weak::upgrade) {
+        Arc::new(ClientName { id: attribute::text(id).into(), address, principal: principal.cloned() })
+    }
+
+    /// The same once it has authenticated.
+    pub(crate) fn client_name_as(&self, name: &ClientName, principal: &Arc<Principal>) -> Arc<ClientName> {
+        Arc::new(ClientName { id: name.id.clone(), address: name.address, principal: Some(principal.clone()) })
+    }
+
+    /// The client of that name.
+    pub(crate) fn client(&self, name: &Arc<ClientName>) -> Arc<Client> {
+        let names = &mut *lock(&self.names);
+        if let Some(client) = names.clients.get(name).and_then(Weak::upgrade)
+            && client.place.is_kept()
+        {
             return client;
         }
-        let Some(live) = account.take() else { return self.other_client(&mut names) };
+        match self.account(Dimension::Client).take() {
+            Some(live) => self.give_client(names, name, live, 0),
+            None => self.other_client(names),
+        }
+    }
+
+    /// Gives a place to a client that has none.
+    fn give_client(&self, names: &mut Names, name: &Arc<ClientName>, live: Live, weight: u64) -> Arc<Client> {
+        // One that lost its place, and is still somewhere.
+        if let Some(client) = names.clients.get(name).and_then(Weak::upgrade) {
+            client.place.win(live, weight);
+            return client;
+        }
         let client = Arc::new(Client {
             number: self.number(),
-            id: key.0.clone(),
-            address: text.into(),
-            principal: principal.cloned(),
+            name: name.clone(),
+            address: name.address.map(attribute::address).unwrap_or_default().into(),
             software: Mutex::default(),
             open: Mutex::default(),
-            live: Some(live),
+            place: Arc::new(Place::under(live, weight)),
         });
-        forget_dead(&mut names.clients, account);
-        names.clients.insert(key, Arc::downgrade(&client));
+        forget_dead(&mut names.clients, self.account(Dimension::Client));
+        names.clients.insert(name.clone(), Arc::downgrade(&client));
         client
     }
 
@@ -291,12 +349,11 @@ impl Dictionary {
         let new = || {
             Arc::new(Client {
                 number: self.number(),
-                id: OTHER.into(),
+                name: Arc::new(ClientName { id: OTHER.into(), address: None, principal: None }),
                 address: address.into(),
-                principal: None,
                 software: Mutex::default(),
                 open: Mutex::default(),
-                live: None,
+                place: Arc::new(Place::other()),
             })
         };
         names.other_client.get_or_insert_with(new).clone()
@@ -323,40 +380,17 @@ impl Dictionary {
     /// The topic `name` of a cluster, as a value.
     #[must_use]
     pub fn topic_named(&self, cluster: Option<&Arc<str>>, name: &[u8]) -> Value {
-        Value::Topic(self.topic(cluster, name))
+        Value::Topic(self.topic(&TopicName::named(cluster, name), Timestamp::default()))
     }
 
     /// A host that is at the other end of connections, as a value. It counts as a client.
     #[must_use]
     pub fn peer(&self, address: IpAddr) -> Value {
-        Value::PeerAddress(self.client(None, address, None))
-    }
-
-    /// The topic `name` of a cluster.
-    pub(crate) fn topic(&self, cluster: Option<&Arc<str>>, name: &[u8]) -> Arc<Topic> {
-        self.topic_of_text(&mut lock(&self.names), cluster, attribute::text(Some(name)).into())
-    }
-
-    /// The topic with the name of a settled one.
-    pub(crate) fn topic_of_label(&self, topic: &Topic) -> Arc<Topic> {
-        self.topic_of_text(&mut lock(&self.names), topic.cluster(), topic.label().into())
-    }
-
-    fn topic_of_text(&self, names: &mut Names, cluster: Option<&Arc<str>>, name: Box<str>) -> Arc<Topic> {
-        let key = (cluster.cloned(), name);
-        if let Some(topic) = names.topics.get(&key).and_then(Weak::upgrade) {
-            return topic;
-        }
-        let account = self.account(Dimension::Topic);
-        let Some(live) = account.take() else { return self.other_topic(names) };
-        let topic = Arc::new(Topic::named(self.number(), key.0.clone(), key.1.as_ref().into(), Some(live)));
-        forget_dead(&mut names.topics, account);
-        names.topics.insert(key, Arc::downgrade(&topic));
-        topic
+        Value::PeerAddress(self.client(&self.client_name(None, address, None)))
     }
 
     fn other_topic(&self, names: &mut Names) -> Arc<Topic> {
-        let new = || Arc::new(Topic::named(self.number(), None, OTHER.into(), None));
+        let new = || Arc::new(Topic::named(self.number(), None, OTHER.into(), Arc::new(Place::other())));
         names.other_topic.get_or_insert_with(new).clone()
     }
 
@@ -364,26 +398,6 @@ impl Dictionary {
     pub(crate) fn overflow_topic(&self) -> Arc<Topic> {
         self.account(Dimension::Topic).fold();
         self.other_topic(&mut lock(&self.names))
-    }
-
-    /// The topic with the id `id`, under its name where that is known.
-    pub(crate) fn topic_by_id(&self, cluster: Option<&Arc<str>>, id: TopicId, now: Timestamp) -> Arc<Topic> {
-        let names = &mut *lock(&self.names);
-        let key = (cluster.cloned(), id);
-        // Once the series of an id are exported under it, they stay there, whatever is learned later.
-        if let Some(topic) = names.topics_by_id.get(&key).and_then(Weak::upgrade) {
-            return topic;
-        }
-        if let Some(name) = names.topic_names.get(&key) {
-            let name = name.as_ref().into();
-            return self.topic_of_text(names, cluster, name);
-        }
-        let account = self.account(Dimension::Topic);
-        let Some(live) = account.take() else { return self.other_topic(names) };
-        let topic = Arc::new(Topic::unnamed(self.number(), key.0.clone(), id, now, Some(live)));
-        forget_dead(&mut names.topics_by_id, account);
-        names.topics_by_id.insert(key, Arc::downgrade(&topic));
-        topic
     }
 
     /// A Metadata response says that the topic with the id `id` is called `name`. Returns whether that is new.
@@ -399,6 +413,7 @@ impl Dictionary {
         let name: Arc<str> = attribute::text(Some(name)).into();
         if let Some(topic) = names.topics_by_id.get(&key).and_then(Weak::upgrade) {
             topic.name(&name);
+            self.settle_topic(names, &topic);
         }
         let account = self.account(Dimension::TopicId);
         if names.topic_ids.len() >= account.cap() {
@@ -460,9 +475,13 @@ impl Dictionary {
             return series;
         }
         let account = self.account(Dimension::Series);
-        match account.take() {
+        // Clients times topics may be so many that no client would be left a series.
+        let is_product = [Attribute::ClientId, Attribute::Topic].map(|key| attributes.iter().any(|one| one.0 == key));
+        let reserve = if is_product == [true, true] { account.cap() / RESERVED } else { 0 };
+        match account.take_beyond(reserve) {
             Some(live) => self.insert(metric, attributes, Some(live)),
             None => {
+                self.fold_series();
                 let attributes = self.folded(attributes);
                 self.find(metric, &attributes).unwrap_or_else(|| self.insert(metric, attributes, None))
             }
@@ -498,20 +517,22 @@ impl Dictionary {
         series
     }
 
-    /// The client and the topic that stand for all above their caps.
-    pub(crate) fn others(&self) -> (Arc<Client>, Arc<Topic>) {
+    /// The client, topic and partition that stand for all above their caps.
+    pub(crate) fn others(&self) -> (Arc<Client>, Arc<Topic>, Arc<Partition>) {
         let names = &mut *lock(&self.names);
-        (self.other_client(names), self.other_topic(names))
+        (self.other_client(names), self.other_topic(names), self.other_partition(names))
     }
 
     fn folded(&self, attributes: Attributes) -> Attributes {
-        let (client, topic) = self.others();
+        let (client, topic, partition) = self.others();
         // Nobody knows who others are.
-        let attributes = attributes.into_iter().filter(|(key, _)| *key != Attribute::UserName);
+        let attributes =
+            attributes.into_iter().filter(|(key, _)| ![Attribute::UserName, Attribute::ClientSoftware].contains(key));
         let folded = attributes.map(|(key, value)| match key {
             Attribute::ClientId => (key, Value::ClientId(client.clone())),
             Attribute::PeerAddress => (key, Value::PeerAddress(client.clone())),
             Attribute::Topic => (key, Value::Topic(topic.clone())),
+            Attribute::Partition => (key, Value::Partition(partition.clone())),
             _ => (key, value),
         });
         folded.collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kafkascope_protocol::{Acks, ApiKey, ApiVersion, Codec, Direction, ErrorCode, FetchWait};
 
 use crate::attribute::{Attribute, OTHER, Value};
-use crate::dictionary::{Broker, Client, Dictionary, Topic};
+use crate::dictionary::{Broker, Client, Dictionary, Partition, Topic};
 use crate::metric::Metric;
 use crate::recorder::Side;
 use crate::series::Attributes;
@@ -16,6 +16,7 @@ pub(crate) struct Labels {
     pub(crate) client: Option<Arc<Client>>,
     pub(crate) broker: Option<Arc<Broker>>,
     pub(crate) topic: Option<Arc<Topic>>,
+    pub(crate) partition: Option<Arc<Partition>>,
     pub(crate) api: Option<Api>,
     pub(crate) version: Option<ApiVersion>,
     pub(crate) error: ErrorCode,
@@ -59,6 +60,7 @@ pub(crate) struct Key {
     client: u32,
     broker: u32,
     topic: u32,
+    partition: u32,
     api: Option<Api>,
     version: Option<ApiVersion>,
     error: ErrorCode,
@@ -76,6 +78,7 @@ impl Labels {
             client: self.client.as_ref().map_or(0, |client| client.number()),
             broker: self.broker.as_ref().map_or(0, |broker| broker.number()),
             topic: self.topic.as_ref().map_or(0, |topic| topic.number()),
+            partition: self.partition.as_ref().map_or(0, |partition| partition.number()),
             api: self.api,
             version: self.version,
             error: self.error,
@@ -107,12 +110,20 @@ impl Labels {
         self
     }
 
-    /// Of the client, topic and version `other`: what remains are closed sets.
+    /// Whether one of them has lost its place: what comes is counted elsewhere.
+    pub(crate) fn are_over(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| !client.place().is_kept())
+            || self.topic.as_ref().is_some_and(|topic| !topic.place().is_kept())
+            || self.partition.as_ref().is_some_and(|partition| !partition.place().is_kept())
+    }
+
+    /// Of the client, topic, partition and version `other`: what remains are closed sets.
     pub(crate) fn folded(self, dictionary: &Dictionary) -> Self {
-        let (client, topic) = dictionary.others();
+        let (client, topic, partition) = dictionary.others();
         Self {
             client: self.client.map(|_| client),
             topic: self.topic.map(|_| topic),
+            partition: self.partition.map(|_| partition),
             version: self.version.map(|_| ApiVersion(FOLDED)),
             ..self
         }
@@ -140,6 +151,7 @@ impl Labels {
             Attribute::PeerAddress => Value::PeerAddress(client.filter(|client| !client.address().is_empty())?.clone()),
             Attribute::UserName => Value::Text(client?.principal()?.clone()),
             Attribute::Topic => Value::topic(topic?),
+            Attribute::Partition => Value::Partition(self.partition.clone()?),
             Attribute::Cluster => {
                 let of_topic = topic.and_then(|topic| topic.cluster());
                 Value::Text(of_topic.or_else(|| broker.and_then(|broker| broker.cluster()))?.clone())

@@ -38,6 +38,7 @@ mod settings;
 mod shard;
 mod snapshot;
 mod span;
+mod standing;
 mod topic;
 pub mod topics;
 

@@ -22,6 +22,7 @@ mod health;
 mod links;
 mod produce;
 mod seldom;
+mod standing;
 mod tcp;
 mod watch;
 
@@ -31,10 +32,10 @@ use std::sync::Arc;
 
 use kafkascope_protocol::{
     Acks, ApiKey, ApiVersion, BatchHead, BatchPlan, Depth, Direction, Observation, RequestHead, RequestSeq, Sink,
-    Timestamp, TopicIndex, TopicLabel, TopicRef,
+    Timestamp, TopicIndex, TopicRef,
 };
 
-use crate::dictionary::{Broker, Client, Principal, Topic};
+use crate::dictionary::{Broker, Client, ClientName, Principal, Topic};
 use crate::labels::{Api, Labels};
 use crate::shard::row::TopicRow;
 use crate::shard::{Shard, Slot};
@@ -43,6 +44,7 @@ use fetch::Fetched;
 use group::Asking;
 use health::Kept;
 use produce::{HeldQueue, LastBatch};
+use standing::TopicSlots;
 pub use tcp::{Side, TcpFigures, TcpRecorder};
 use watch::Watching;
 
@@ -114,13 +116,21 @@ pub struct Recorder {
     peer: IpAddr,
     depth: Option<Depth>,
     client: Option<Arc<Client>>,
+    /// What the client is called, wherever it is counted.
+    name: Option<Arc<ClientName>>,
     software: Option<Box<str>>,
     principal: Option<Arc<Principal>>,
     opened: Timestamp,
     /// `None` before there is a connection to the broker.
     tcp: Option<TcpRecorder>,
+    /// The shard's round for which everything is up to date.
+    round: u32,
     /// The shard's epoch for which the places are good.
     epoch: u32,
+    /// The dictionary's judgement for which client and topics are good.
+    judgement: u32,
+    /// Bytes that passed in this round.
+    passed: u64,
     /// Grows when the topics' places are forgotten: each forgets its own when it is seen again.
     generation: u32,
     route: Slot,
@@ -147,6 +157,8 @@ pub struct Recorder {
     answers: Vec<Kept>,
     /// Index in `fetched` of the topic whose batches come.
     fetching: usize,
+    /// Bytes of partitions in the response that is being read, where partitions are told apart.
+    fetched_partitions: Vec<(TopicIndex, i32, u64)>,
     watching: Watching,
     asking: Asking,
     /// Commits that have not ended; with spans only.
@@ -170,19 +182,6 @@ struct ApiSlots {
     in_flight: [Slot; 5],
     /// By acks; Produce only.
     acks: [Slot; 5],
-}
-
-/// Places of a topic.
-#[derive(Debug)]
-struct TopicSlots {
-    topic: Arc<Topic>,
-    /// The recorder's generation for which the places are good.
-    generation: u32,
-    /// Index in `fetched`, if it is there.
-    fetched: usize,
-    io: Slot,
-    /// By codec, the last used in front.
-    batches: Vec<produce::BatchSlot>,
 }
 
 /// A request that has not ended, and where it is counted.
@@ -214,11 +213,15 @@ impl Recorder {
             peer: info.peer,
             depth: info.depth,
             client: None,
+            name: None,
             software: None,
             principal: None,
             opened: info.opened,
             tcp: None,
+            round: shard.round,
             epoch: shard.epoch,
+            judgement: shard.dictionary.judgement(),
+            passed: 0,
             generation: 0,
             route,
             io: Slot::NONE,
@@ -236,6 +239,7 @@ impl Recorder {
             fetched: Vec::new(),
             answers: Vec::new(),
             fetching: 0,
+            fetched_partitions: Vec::new(),
             watching: Watching::default(),
             asking: Asking::default(),
             commits: commit::Commits::default(),
@@ -269,6 +273,7 @@ impl Recorder {
     #[inline]
     pub fn bytes(&mut self, shard: &mut Shard, direction: Direction, count: u64) {
         self.refresh(shard);
+        self.passed += count;
         if self.io.is_none() {
             return self.first_bytes(shard, direction, count);
         }
@@ -298,6 +303,7 @@ impl Recorder {
         now: Timestamp,
         figures: impl IntoIterator<Item = (Side, TcpFigures)>,
     ) {
+        self.refresh(shard);
         if self.client.is_none() {
             self.becomes(shard, None);
         }
@@ -315,6 +321,8 @@ impl Recorder {
             self.becomes(shard, None);
         }
         self.first_bytes(shard, Direction::Request, 0);
+        self.report(shard);
+        self.report_topics(shard);
         if let Some(client) = &self.client {
             client.closed(self.opened);
         }
@@ -329,12 +337,11 @@ impl Recorder {
         shard.events.row(slot).closed += 1;
     }
 
-    /// Forgets all places when some are void.
+    /// Forgets all places when some are void, and once a round does what has to be done now and then.
     #[inline]
-    fn refresh(&mut self, shard: &Shard) {
-        if self.epoch != shard.epoch {
-            self.epoch = shard.epoch;
-            self.forget();
+    fn refresh(&mut self, shard: &mut Shard) {
+        if self.round != shard.round {
+            self.begin_round(shard);
         }
     }
 
@@ -445,8 +452,8 @@ impl Recorder {
             }
             &mut self.topics[index]
         };
-        let slots = place.get_or_insert_with(|| new_topic(shard, &self.broker, topic));
-        slots.forget_before(self.generation);
+        let slots = place.get_or_insert_with(|| TopicSlots::new(shard, &self.broker, topic));
+        slots.forget_before(self.generation, shard);
         slots
     }
 
@@ -456,27 +463,27 @@ impl Recorder {
         self.topic_slots(shard, topic);
     }
 
-    /// The row of bytes and messages of a topic that has been seen.
+    /// The row of bytes and messages of a topic that has been seen, for `bytes` bytes of it.
     #[inline]
-    fn topic_row<'a>(&mut self, shard: &'a mut Shard, topic: TopicIndex) -> &'a mut TopicRow {
-        let slot = match self.topics.get(topic.0 as usize) {
-            Some(Some(slots)) if slots.generation == self.generation && !slots.io.is_none() => slots.io,
-            _ => self.new_topic_row(shard, topic),
+    fn topic_row<'a>(&mut self, shard: &'a mut Shard, topic: TopicIndex, bytes: u64) -> &'a mut TopicRow {
+        let slot = match self.topics.get_mut(topic.0 as usize) {
+            Some(Some(slots)) if slots.is_good(self.generation, self.round) && !slots.io.is_none() => {
+                slots.passed += bytes;
+                slots.io
+            }
+            _ => self.new_topic_row(shard, topic, bytes),
         };
         shard.topics.row(slot)
     }
 
     #[cold]
     #[inline(never)]
-    fn new_topic_row(&mut self, shard: &mut Shard, topic: TopicIndex) -> Slot {
-        let place = match topic {
-            TopicIndex::OVERFLOW => self.other_topics.as_mut(),
-            TopicIndex(index) => self.topics.get_mut(index as usize).and_then(Option::as_mut),
-        };
-        let Some(slots) = place else { return Slot::NONE };
-        slots.forget_before(self.generation);
+    fn new_topic_row(&mut self, shard: &mut Shard, topic: TopicIndex, bytes: u64) -> Slot {
+        let (client, generation) = (self.client.clone(), self.generation);
+        let Some(slots) = self.seen_topic(topic) else { return Slot::NONE };
+        slots.begin_round(shard, generation, bytes);
         if slots.io.is_none() {
-            let labels = Labels { client: self.client.clone(), topic: Some(slots.topic.clone()), ..Labels::default() };
+            let labels = Labels { client, topic: Some(slots.topic.clone()), ..Labels::default() };
             slots.io = shard.topics.slot(labels, shard.now());
         }
         slots.io
@@ -487,18 +494,6 @@ impl Recorder {
         let place =
             if index == TopicIndex::OVERFLOW { &self.other_topics } else { self.topics.get(index.0 as usize)? };
         place.as_ref().map(|slots| &slots.topic)
-    }
-}
-
-impl TopicSlots {
-    /// Forgets places of another generation.
-    #[inline]
-    fn forget_before(&mut self, generation: u32) {
-        if self.generation != generation {
-            self.generation = generation;
-            self.io = Slot::NONE;
-            self.batches.clear();
-        }
     }
 }
 
@@ -519,18 +514,6 @@ const fn acks_index(acks: Option<Acks>) -> usize {
         Some(Acks::All) => 3,
         Some(Acks::Other(_)) => 4,
     }
-}
-
-#[cold]
-#[inline(never)]
-fn new_topic(shard: &Shard, broker: &Broker, topic: TopicRef<'_>) -> Box<TopicSlots> {
-    let dictionary = &shard.dictionary;
-    let topic = match topic.label() {
-        _ if topic.index == TopicIndex::OVERFLOW => dictionary.overflow_topic(),
-        TopicLabel::Name(name) => dictionary.topic(broker.cluster(), name),
-        TopicLabel::Id(id) => dictionary.topic_by_id(broker.cluster(), id, shard.now()),
-    };
-    Box::new(TopicSlots { topic, generation: 0, fetched: usize::MAX, io: Slot::NONE, batches: Vec::new() })
 }
 
 /// A recorder at work.

@@ -4,7 +4,8 @@
 //!
 //! * A series begins where the interval began in which it first changed, so its first total is what happened since then.
 //! * One that did not change for the expiry time is forgotten (an up-down counter only at 0) and shown once more as gone.
-//!   When it comes back it begins anew, after its end.
+//!   When it comes back it begins anew, after its end. So is, at once, one whose client, topic or partition has lost its
+//!   place to another with more traffic.
 //! * While an exporter works, a series is kept until its last total has been delivered, but at most for
 //!   [`LONGEST_WAIT`] times the expiry.
 //! * Series of a topic id without a name are not shown; see [`Topic`](crate::Topic).
@@ -43,6 +44,10 @@ const SPANS: usize = 8_192;
 
 /// A state that was not read for so long is not known any more: 15 s, in which whoever reads comes at least twice.
 const STALE: u64 = 15_000_000_000;
+
+/// A series whose client, topic or partition has lost its place ends when it did not change for so long: 5 s, in which each
+/// worker has handed over what it had counted before.
+const OVER: u64 = 5_000_000_000;
 
 /// Which versions clients use is found out so often: a state has to be read again before it is [`STALE`].
 const INVENTORY: u64 = 5_000_000_000;
@@ -200,8 +205,9 @@ impl Registry {
 
     /// Adds what a worker counted.
     pub fn absorb(&self, delta: Delta) {
-        let Delta { since, until, changes, samples, spans, spans_dropped, told, told_lost } = delta;
+        let Delta { since, until, changes, samples, spans, spans_dropped, told, told_lost, noted } = delta;
         self.knowledge.learn_own(told, told_lost, until);
+        self.dictionary.note(noted);
         let refused = self.samples.push(Samples { since, until, samples });
         let state = &mut *lock(&self.state);
         let (ratios, links): (Vec<_>, Vec<_>) =
@@ -286,6 +292,7 @@ impl Registry {
             let folded = self.dictionary.account(dimension).take_folded();
             self.own(state, Metric::SeriesFolded, Some((Attribute::Dimension, dimension.name())), folded, now);
         }
+        self.dictionary.judge(now);
         state.release(now, &self.dictionary);
         state.expire(now, self.dictionary.settings().expiry.nanos(), self.exported.load(Ordering::Relaxed));
         if now.since(state.inventory) >= INVENTORY {
@@ -490,7 +497,11 @@ impl State {
         let expired = |entry: &Entry| {
             let idle = now.since(entry.changed);
             let delivered = entry.changed.0 < exported;
-            let (expiry, may_expire) = if entry.read { (STALE, true) } else { (expiry, entry.value.may_expire()) };
+            let (expiry, may_expire) = match entry.read {
+                true => (STALE, true),
+                false if entry.series.is_over() && !entry.series.is_held() => (OVER, entry.value.may_expire()),
+                false => (expiry, entry.value.may_expire()),
+            };
             idle > expiry && (delivered || idle > longest) && !entry.own && may_expire
         };
         let numbers: Vec<u64> =

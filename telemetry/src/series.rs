@@ -17,7 +17,7 @@ pub struct Series {
     attributes: Attributes,
     /// A topic that had no label when the series began, and the series that takes over once it has one.
     awaiting: Option<(Arc<Topic>, OnceLock<Arc<Series>>)>,
-    _live: Option<Live>,
+    live: Option<Live>,
 }
 
 /// Attributes in the order of the metric table, those without a value left out.
@@ -27,7 +27,7 @@ impl Series {
     pub(crate) fn new(number: u64, metric: Metric, attributes: Attributes, live: Option<Live>) -> Self {
         let awaiting =
             attributes.iter().find_map(|(_, value)| value.awaited()).map(|topic| (topic.clone(), OnceLock::new()));
-        Self { number, metric, attributes, awaiting, _live: live }
+        Self { number, metric, attributes, awaiting, live }
     }
 
     /// Unique in the process, never used again.
@@ -52,6 +52,16 @@ impl Series {
     #[must_use]
     pub fn value(&self, key: Attribute) -> Option<&Value> {
         self.attributes.iter().find(|(attribute, _)| *attribute == key).map(|(_, value)| value)
+    }
+
+    /// Whether it has a place under the cap on series. One that has none may be that of `other` for want of one.
+    pub(crate) fn has_place(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Whether a value of its attributes has lost its place: what comes is counted elsewhere.
+    pub(crate) fn is_over(&self) -> bool {
+        self.attributes.iter().any(|(_, value)| value.place().is_some_and(|place| !place.is_kept()))
     }
 
     /// Whether it waits for a topic's label, and must not be exported.

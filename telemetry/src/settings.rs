@@ -13,6 +13,8 @@ pub struct Settings {
     pub client_key: ClientKey,
     /// Whether the principal that a client has authenticated as tells its series apart.
     pub principal: bool,
+    /// Whether `record.io` is told apart by partition.
+    pub partitions: bool,
     /// A series that did not change for so long is forgotten.
     pub expiry: Expiry,
     /// Which exchanges become spans; `None`: none.
@@ -21,13 +23,16 @@ pub struct Settings {
     pub trace_parent: TraceParent,
 }
 
-/// Bounds on cardinality. What is new above them is counted and becomes `other`.
+/// Bounds on cardinality. What is new above them is counted and becomes `other`; of clients, topics and partitions, those
+/// with most traffic have the places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
     /// Clients, that is pairs of client id and address.
     pub clients: Cap,
     /// Topics.
     pub topics: Cap,
+    /// Partitions, where they are told apart.
+    pub partitions: Cap,
     /// Topic ids whose names are remembered.
     pub topic_ids: Cap,
     /// Series of all metrics together. About 500 bytes each, and as much again per worker that feeds it.
@@ -43,6 +48,7 @@ impl Default for Caps {
         Self {
             clients: Cap::constant(2_000),
             topics: Cap::constant(2_000),
+            partitions: Cap::constant(10_000),
             topic_ids: Cap::constant(20_000),
             series: Cap::constant(100_000),
             principals: Cap::constant(1_000),

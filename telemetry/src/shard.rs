@@ -14,7 +14,7 @@ use std::sync::Arc;
 use kafkascope_protocol::Timestamp;
 
 use crate::compression::{Missed, Sample, Turns};
-use crate::dictionary::Dictionary;
+use crate::dictionary::{Dictionary, Noted};
 use crate::exemplar::Exemplar;
 use crate::histogram::Histogram;
 use crate::knowledge::fact::Told;
@@ -25,8 +25,8 @@ use crate::span::{Dropped, Span, SpanQueue};
 use arena::Drained;
 pub(crate) use arena::{Arena, Slot};
 use row::{
-    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, ErrorRow, EventRow, InFlightRow, LegRow, ProcessRow,
-    RequestRow, RouteRow, ThrottleRow, TopicRow,
+    AcksRow, BatchRow, ConnectionIoRow, DurationRow, EndedRow, ErrorRow, EventRow, InFlightRow, LegRow, PartitionRow,
+    ProcessRow, RequestRow, RouteRow, ThrottleRow, TopicRow,
 };
 use sightings::Sightings;
 use watch::Watches;
@@ -39,7 +39,7 @@ const HELD_PARTITIONS: usize = 262_144;
 const ROWS_AT_ONCE: usize = 128;
 
 /// Kinds of rows.
-const ARENAS: usize = 14;
+const ARENAS: usize = 15;
 
 /// One worker's counters.
 #[derive(Debug)]
@@ -47,6 +47,10 @@ pub struct Shard {
     pub(crate) dictionary: Arc<Dictionary>,
     /// Changes whenever rows were freed: places remembered before are void.
     pub(crate) epoch: u32,
+    /// Changes with the epoch and with each drain: connections look whether anything is new for them.
+    pub(crate) round: u32,
+    /// Traffic of what has no place of its own.
+    pub(crate) noted: Noted,
     drained: Timestamp,
     pub(crate) requests: Arena<RequestRow>,
     pub(crate) durations: Arena<DurationRow>,
@@ -54,6 +58,7 @@ pub struct Shard {
     pub(crate) acks: Arena<AcksRow>,
     pub(crate) batches: Arena<BatchRow>,
     pub(crate) topics: Arena<TopicRow>,
+    pub(crate) partitions: Arena<PartitionRow>,
     pub(crate) connection_io: Arena<ConnectionIoRow>,
     pub(crate) legs: Arena<LegRow>,
     pub(crate) ended: Arena<EndedRow>,
@@ -84,6 +89,8 @@ impl Shard {
         let spans = SpanQueue::new(dictionary.settings(), now);
         Self {
             epoch: 0,
+            round: 0,
+            noted: Noted::default(),
             drained: now,
             requests: Arena::new(&dictionary),
             durations: Arena::new(&dictionary),
@@ -91,6 +98,7 @@ impl Shard {
             acks: Arena::new(&dictionary),
             batches: Arena::new(&dictionary),
             topics: Arena::new(&dictionary),
+            partitions: Arena::new(&dictionary),
             connection_io: Arena::new(&dictionary),
             legs: Arena::new(&dictionary),
             ended: Arena::new(&dictionary),
@@ -167,10 +175,12 @@ impl Shard {
         self.turns.pass(now);
         self.sightings.pass(now);
         let since = std::mem::replace(&mut self.drained, now);
+        self.round = self.round.wrapping_add(1);
+        let noted = std::mem::take(&mut self.noted);
         let samples = std::mem::take(&mut self.samples);
         let (spans, spans_dropped) = self.spans.take(now);
         let (changes, told, told_lost) = (Vec::new(), Vec::new(), 0);
-        let delta = Delta { since, until: now, changes, samples, spans, spans_dropped, told, told_lost };
+        let delta = Delta { since, until: now, changes, samples, spans, spans_dropped, told, told_lost, noted };
         Draining { delta, arena: 0, row: 0, watch: 0 }
     }
 
@@ -183,6 +193,7 @@ impl Shard {
             &mut self.acks,
             &mut self.batches,
             &mut self.topics,
+            &mut self.partitions,
             &mut self.connection_io,
             &mut self.legs,
             &mut self.ended,
@@ -206,6 +217,7 @@ impl Shard {
         }
         if any_freed {
             self.epoch = self.epoch.wrapping_add(1);
+            self.round = self.round.wrapping_add(1);
         }
         draining.arena == ARENAS && self.drain_watches(draining)
     }
@@ -245,6 +257,7 @@ pub struct Delta {
     pub(crate) told: Vec<Told>,
     /// What there was no room for.
     pub(crate) told_lost: u64,
+    pub(crate) noted: Noted,
 }
 
 /// How a series changed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kafkascope_protocol::{Timestamp, TopicId};
 
-use crate::cap::Live;
+use crate::standing::Place;
 
 /// How long series wait for the name of a topic id.
 pub(crate) const HOLD: Duration = Duration::from_secs(30);
@@ -22,12 +22,22 @@ pub struct Topic {
     id: Option<TopicId>,
     seen: Timestamp,
     label: OnceLock<Arc<str>>,
-    live: Option<Live>,
+    place: Arc<Place>,
+    /// The topic of that name, once a topic that was known by its id has a label.
+    successor: OnceLock<Arc<Self>>,
 }
 
 impl Topic {
-    pub(crate) fn named(number: u32, cluster: Option<Arc<str>>, name: Arc<str>, live: Option<Live>) -> Self {
-        Self { number, cluster, id: None, seen: Timestamp(0), label: OnceLock::from(name), live }
+    pub(crate) fn named(number: u32, cluster: Option<Arc<str>>, name: Arc<str>, place: Arc<Place>) -> Self {
+        Self {
+            number,
+            cluster,
+            id: None,
+            seen: Timestamp(0),
+            label: OnceLock::from(name),
+            place,
+            successor: OnceLock::new(),
+        }
     }
 
     pub(crate) fn unnamed(
@@ -35,18 +45,33 @@ impl Topic {
         cluster: Option<Arc<str>>,
         id: TopicId,
         seen: Timestamp,
-        live: Option<Live>,
+        place: Arc<Place>,
     ) -> Self {
-        Self { number, cluster, id: Some(id), seen, label: OnceLock::new(), live }
+        Self { number, cluster, id: Some(id), seen, label: OnceLock::new(), place, successor: OnceLock::new() }
     }
 
     pub(crate) fn number(&self) -> u32 {
         self.number
     }
 
+    /// Whether it has series of its own, or where that is decided.
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        self.successor.get().map_or(&self.place, |successor| &successor.place)
+    }
+
     /// Whether it stands for all above the cap.
     pub(crate) fn is_other(&self) -> bool {
-        self.live.is_none()
+        self.place().is_other()
+    }
+
+    /// The topic whose name it has by now.
+    pub(crate) fn successor(&self) -> Option<&Arc<Self>> {
+        self.successor.get()
+    }
+
+    /// It goes on as `topic`.
+    pub(crate) fn becomes(&self, topic: &Arc<Self>) {
+        let _once = self.successor.set(topic.clone());
     }
 
     /// The cluster, if there is a name for it.
@@ -114,6 +139,10 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
+    fn unnamed() -> Topic {
+        Topic::unnamed(1, None, TopicId([0; 16]), Timestamp(SECOND), Arc::new(Place::other()))
+    }
+
     #[test]
     fn an_id_is_written_as_kafka_writes_it() {
         // Uuid.METADATA_TOPIC_ID is new Uuid(0L, 1L); its text stands in Kafka's own tests.
@@ -123,7 +152,7 @@ mod tests {
 
     #[test]
     fn an_id_waits_for_its_name_and_then_keeps_its_label() {
-        let topic = Topic::unnamed(1, None, TopicId([0; 16]), Timestamp(SECOND), None);
+        let topic = unnamed();
         assert_eq!(topic.settle(Timestamp(30 * SECOND)), None);
         assert_eq!(topic.label(), "");
         assert_eq!(topic.settle(Timestamp(31 * SECOND)).unwrap().as_ref(), "AAAAAAAAAAAAAAAAAAAAAA");
@@ -133,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_name_learned_in_time_is_the_label() {
-        let topic = Topic::unnamed(1, None, TopicId([0; 16]), Timestamp(SECOND), None);
+        let topic = unnamed();
         topic.name(&"orders".into());
         assert_eq!(topic.settle(Timestamp(99 * SECOND)).unwrap().as_ref(), "orders");
     }

@@ -3,7 +3,6 @@
 
 mod scene;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use kafkascope_protocol::{Acks, ApiKey, Direction, ErrorCode, Observation, Outcome, TopicId};
@@ -12,7 +11,7 @@ use kafkascope_telemetry::{
     Cap, Caps, ClientKey, CloseReason, Expiry, RefusalReason, Settings, Shard, Side, TcpFigures, Value,
 };
 use proptest::prelude::*;
-use scene::{Produce, SECOND, Scene, batch, fetch, produce};
+use scene::{Ledger, Produce, SECOND, Scene, batch, fetch, produce};
 
 fn caps(clients: usize, topics: usize, series: usize) -> Settings {
     let cap = |values| Cap::new(values).unwrap();
@@ -220,34 +219,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..120)
 }
 
-/// Totals by metric of all series that ever were: the last total of those that ended and of those that live.
-#[derive(Default)]
-struct Ledger {
-    /// By number and start: a series that comes back has its number, but begins anew.
-    last: HashMap<(u64, u64), (Metric, u64)>,
-}
-
-impl Ledger {
-    fn note(&mut self, scene: &Scene) {
-        let snapshot = scene.registry.snapshot(scene.now);
-        for point in &snapshot.points {
-            let total = match &point.value {
-                Value::Counter(total) => *total,
-                Value::Histogram(histogram) => histogram.count(),
-                Value::UpDown(_) | Value::Gauge(_) => continue,
-            };
-            let (_, known) =
-                self.last.entry((point.series.number(), point.start.0)).or_insert((point.series.metric(), 0));
-            assert!(total >= *known, "a total went back");
-            *known = total;
-        }
-    }
-
-    fn total(&self, metric: Metric) -> u64 {
-        self.last.values().filter(|(known, _)| *known == metric).map(|(_, total)| total).sum()
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -295,7 +266,7 @@ proptest! {
                     if worker {
                         scene.registry.absorb(idle_worker.drain(scene.now));
                     }
-                    ledger.note(&scene);
+                    ledger.note(&scene.registry.snapshot(scene.now));
                 }
                 Step::Pass { seconds } => scene.pass(u64::from(seconds) * SECOND),
                 Step::Reconnect { client } => {
@@ -307,11 +278,11 @@ proptest! {
             }
         }
         scene.collect();
-        ledger.note(&scene);
+        ledger.note(&scene.registry.snapshot(scene.now));
         // Whatever still waits for a name is released.
         scene.pass(31 * SECOND);
         scene.registry.settle(scene.now);
-        ledger.note(&scene);
+        ledger.note(&scene.registry.snapshot(scene.now));
         prop_assert_eq!(ledger.total(Metric::Requests), requests);
         prop_assert_eq!(ledger.total(Metric::RequestDuration), ledger.total(Metric::Responses));
         prop_assert_eq!(ledger.total(Metric::SegmentDuration), 5 * ledger.total(Metric::Responses));

@@ -82,13 +82,21 @@ pub(super) struct Flags {
     #[arg(long, env = "KAFKASCOPE_PRINCIPAL", value_name = "ON_OR_OFF", allow_hyphen_values = true)]
     pub(super) principal: Option<Value>,
 
-    /// Clients that are told apart; later ones are counted together as "other" [default: 2000].
+    /// Clients that are told apart, those with most traffic; the rest is counted together as "other" [default: 2000].
     #[arg(long, env = "KAFKASCOPE_MAX_CLIENTS", value_name = "N", allow_hyphen_values = true)]
     pub(super) max_clients: Option<Value>,
 
     /// Topics that are told apart [default: 2000].
     #[arg(long, env = "KAFKASCOPE_MAX_TOPICS", value_name = "N", allow_hyphen_values = true)]
     pub(super) max_topics: Option<Value>,
+
+    /// Whether record bytes (kafkascope.record.io) are told apart by partition, too: true or false [default: false].
+    #[arg(long, env = "KAFKASCOPE_PARTITIONS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub(super) partitions: Option<Value>,
+
+    /// Partitions that are told apart, of all topics together [default: 10000].
+    #[arg(long, env = "KAFKASCOPE_MAX_PARTITIONS", value_name = "N", allow_hyphen_values = true)]
+    pub(super) max_partitions: Option<Value>,
 
     /// Principals that are told apart [default: 1000].
     #[arg(long, env = "KAFKASCOPE_MAX_PRINCIPALS", value_name = "N", allow_hyphen_values = true)]
@@ -130,7 +138,8 @@ RUST_LOG sets what is logged to standard error, e.g. RUST_LOG=debug.";
 
 kafkascope_service::as_typed!(Flags:
     one admin observe workers max_connections connect_timeout drain_timeout otlp_endpoint otlp_protocol export_interval
-        trace_sample_ratio trace_parent client_key principal max_clients max_topics max_principals max_series expiry,
+        trace_sample_ratio trace_parent client_key principal max_clients max_topics partitions max_partitions
+        max_principals max_series expiry,
     many route peer,
     flag config
 );

@@ -1,6 +1,6 @@
 //! Settings of what is counted and who reports it.
 
-use kafkascope_service::settings::{Check, cap, expiry, ratio};
+use kafkascope_service::settings::{Check, boolean, cap, expiry, ratio};
 use kafkascope_telemetry::otlp;
 use kafkascope_telemetry::{Caps, ClientKey, Resource, SampleRatio, Settings, TraceParent};
 
@@ -22,6 +22,7 @@ pub(super) fn check(typed: &Flags, export: Option<&otlp::Settings>) -> Result<Se
     let caps = Caps {
         clients: typed.max_clients.check("max-clients", cap)?.unwrap_or(caps.clients),
         topics: typed.max_topics.check("max-topics", cap)?.unwrap_or(caps.topics),
+        partitions: typed.max_partitions.check("max-partitions", cap)?.unwrap_or(caps.partitions),
         principals: typed.max_principals.check("max-principals", cap)?.unwrap_or(caps.principals),
         series: typed.max_series.check("max-series", cap)?.unwrap_or(caps.series),
         ..caps
@@ -30,6 +31,7 @@ pub(super) fn check(typed: &Flags, export: Option<&otlp::Settings>) -> Result<Se
         caps,
         client_key: typed.client_key.check("client-key", key)?.unwrap_or(default.client_key),
         principal: typed.principal.check("principal", principal)?.unwrap_or(default.principal),
+        partitions: typed.partitions.check("partitions", boolean)?.unwrap_or(default.partitions),
         expiry: typed.expiry.check("expiry", expiry)?.unwrap_or(default.expiry),
         spans,
         trace_parent: typed.trace_parent.check("trace-parent", parent)?.unwrap_or(default.trace_parent),

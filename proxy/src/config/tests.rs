@@ -22,6 +22,12 @@ fn a_route_without_its_own_depth_takes_the_general_one() {
 }
 
 #[test]
+fn partitions_are_told_apart_only_where_that_is_asked_for() {
+    let wanted = |more: &[&str]| load(&[&["--route", ROUTE], more].concat()).unwrap().telemetry.partitions;
+    assert_eq!([&[][..], &["--partitions"], &["--partitions", "false"]].map(wanted), [false, true, false]);
+}
+
+#[test]
 fn each_mistake_is_told_with_its_key_and_value() {
     let table: &[(&[&str], &[&str])] = &[
         (&[], &["--route", "at least one"]),
@@ -45,6 +51,8 @@ fn each_mistake_is_told_with_its_key_and_value() {
         (&["--route", ROUTE, "--trace-parent", "all"], &["--trace-parent", "all", "none, single"]),
         (&["--route", ROUTE, "--principal", "yes"], &["--principal", "yes", "on, off"]),
         (&["--route", ROUTE, "--max-principals", "0"], &["--max-principals", "\"0\""]),
+        (&["--route", ROUTE, "--partitions", "maybe"], &["--partitions", "maybe", "true, false"]),
+        (&["--route", ROUTE, "--max-partitions", "0"], &["--max-partitions", "\"0\""]),
         (&["--route", ROUTE, "--admin", "nonsense"], &["--admin", "nonsense"]),
         (&["--route", ROUTE, "--peer", "10.0.0.7:9464"], &["--peer", "10.0.0.7:9464", "http://"]),
         (&["--route", ROUTE, "--peer", "http://10.0.0.7:9464/metrics"], &["--peer", "/metrics"]),

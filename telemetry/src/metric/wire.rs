@@ -152,7 +152,7 @@ pub(super) const ROWS: &[Descriptor] = &[
         name: "kafkascope.record.io",
         kind: Kind::Counter,
         unit: Unit::Bytes,
-        attributes: &[A::ClientId, A::PeerAddress, A::Cluster, A::Topic, A::Direction],
+        attributes: &[A::ClientId, A::PeerAddress, A::Cluster, A::Topic, A::Partition, A::Direction],
         help: "Record batch bytes that brokers accepted from producers (in) or returned to consumers (out).",
     },
     Descriptor {

@@ -36,6 +36,9 @@ impl Recorder {
             return;
         }
         self.fetched_of(shard, partition.topic, partition.partition).add(partition.record_bytes, partition.error);
+        if shard.dictionary.settings().partitions {
+            self.fetched_partitions.push((partition.topic.index, partition.partition, partition.record_bytes));
+        }
     }
 
     /// What the response holds of a topic, which is the last of `fetched` from now on.
@@ -75,18 +78,26 @@ impl Recorder {
         if self.fetched.is_empty() {
             return;
         }
+        let mut partitions = std::mem::take(&mut self.fetched_partitions);
         if !follower {
             if shard.spans.is_on() && exchange.outcome != Outcome::Abandoned {
                 self.poll_spans(shard, exchange);
             }
             let mut fetched = std::mem::take(&mut self.fetched);
             for topic in fetched.drain(..) {
-                let row = self.topic_row(shard, topic.topic);
-                row.bytes_out += topic.bytes;
+                let by_partition = shard.dictionary.settings().partitions;
+                let row = self.topic_row(shard, topic.topic, topic.bytes);
+                row.bytes_out += if by_partition { 0 } else { topic.bytes };
                 row.consumed += topic.messages;
+            }
+            for &(topic, partition, bytes) in &partitions {
+                self.partition_row(shard, topic, partition, bytes).bytes_out += bytes;
             }
             self.fetched = fetched;
         }
+        partitions.clear();
+        partitions.shrink_to(64);
+        self.fetched_partitions = partitions;
         self.fetched.clear();
         self.fetched.shrink_to(64);
     }

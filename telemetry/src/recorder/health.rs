@@ -9,10 +9,12 @@ use kafkascope_protocol::{
 
 use super::{InFlight, Recorder};
 use crate::attribute;
+use crate::dictionary::TopicName;
 use crate::health::{Answer, Leader, NamedBroker, Sighting};
 use crate::knowledge::fact::{PartitionName, Told};
 use crate::labels::{Api, Labels};
 use crate::shard::Shard;
+use crate::standing::Place;
 use crate::topic::Topic;
 
 /// The leader is not there, or not the one that was asked.
@@ -161,7 +163,7 @@ impl Recorder {
     fn partition_metadata(&mut self, shard: &mut Shard, told: &PartitionMetadata<'_>) {
         let Some(name) = told.name else { return };
         if !told.error.is_none() {
-            let topic = shard.dictionary.topic(self.broker.cluster(), name);
+            let topic = shard.dictionary.topic(&TopicName::named(self.broker.cluster(), name), shard.now());
             self.count_error(shard, told.seq, Some(topic), told.error);
         }
         let (thing, leader) = ((self.broker.cluster(), name, told.partition), told.leader);
@@ -169,13 +171,14 @@ impl Recorder {
             && self.answers.len() < ANSWERS
             && shard.sightings.is_answer_news(thing, false)
         {
-            let topic = shard.dictionary.topic(self.broker.cluster(), name);
+            let topic = shard.dictionary.topic(&TopicName::named(self.broker.cluster(), name), shard.now());
             self.answers.push(Kept { topic, partition: told.partition, works: false });
         }
         let Some(epoch) = told.leader_epoch.filter(|epoch| *epoch >= 0) else { return };
         if shard.sightings.is_news(thing, (told.id, leader, epoch, told.in_sync.iter().collect::<InSync>())) {
             let label = attribute::text(Some(name)).into();
-            let of = self.partition_name(Arc::new(Topic::named(0, None, label, None)), told.partition);
+            let of =
+                self.partition_name(Arc::new(Topic::named(0, None, label, Arc::new(Place::other()))), told.partition);
             let in_sync = Some(told.in_sync.iter().take(REPLICAS).collect());
             let id = told.id.filter(|id| id.0 != [0; 16]);
             let at = self.watching.request_at.0;

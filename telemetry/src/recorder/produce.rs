@@ -284,6 +284,7 @@ impl Recorder {
             self.send_spans(shard, exchange, range.clone());
         }
         shard.free_partitions += range.len();
+        let by_partition = shard.dictionary.settings().partitions;
         let mut unread = 0;
         // What was appended to the topic of the last part, not yet counted.
         let (mut topic, mut bytes, mut records) = (TopicIndex::OVERFLOW, 0, 0);
@@ -301,6 +302,10 @@ impl Recorder {
                 continue;
             }
             let (next, more_bytes, more_records) = (held.topic, held.bytes, held.records);
+            if by_partition {
+                let partition = held.partition;
+                self.partition_row(shard, next, partition, more_bytes).bytes_in += more_bytes;
+            }
             if next != topic {
                 self.appended(shard, topic, bytes, records);
                 (topic, bytes, records) = (next, 0, 0);
@@ -319,8 +324,9 @@ impl Recorder {
     #[inline]
     fn appended(&mut self, shard: &mut Shard, topic: TopicIndex, bytes: u64, records: u64) {
         if bytes > 0 {
-            let row = self.topic_row(shard, topic);
-            row.bytes_in += bytes;
+            let by_partition = shard.dictionary.settings().partitions;
+            let row = self.topic_row(shard, topic, bytes);
+            row.bytes_in += if by_partition { 0 } else { bytes };
             row.produced += records;
         }
     }

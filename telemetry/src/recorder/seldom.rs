@@ -8,7 +8,7 @@ use kafkascope_protocol::{
 
 use super::Recorder;
 use crate::attribute;
-use crate::dictionary::Client;
+use crate::dictionary::{Client, ClientName};
 use crate::knowledge::fact::{Fact, Told, TopicName};
 use crate::labels::{Api, Labels};
 use crate::shard::Shard;
@@ -148,11 +148,15 @@ impl Recorder {
     /// The client is called `id` from now on.
     #[cold]
     pub(super) fn becomes(&mut self, shard: &mut Shard, id: Option<&[u8]>) {
-        let client = shard.dictionary.client(id, self.peer, self.principal.as_ref());
-        self.is(shard, client);
+        let name = shard.dictionary.client_name(id, self.peer, self.principal.as_ref());
+        self.is(shard, name);
     }
 
-    fn is(&mut self, shard: &mut Shard, client: Arc<Client>) {
+    fn is(&mut self, shard: &mut Shard, name: Arc<ClientName>) {
+        let client = shard.dictionary.client(&name);
+        self.report(shard);
+        // One copy for all connections, where the client has its own.
+        self.name = Some(if client.is_other() { name } else { client.name().clone() });
         if let Some(software) = &self.software {
             client.runs(software);
         }
@@ -201,10 +205,10 @@ impl Recorder {
             return;
         }
         let principal = shard.dictionary.principal(name);
-        let client = self.client.as_ref().map(|client| shard.dictionary.client_as(client, self.peer, &principal));
+        let name = self.name.as_ref().map(|name| shard.dictionary.client_name_as(name, &principal));
         self.principal = Some(principal);
-        if let Some(client) = client {
-            self.is(shard, client);
+        if let Some(name) = name {
+            self.is(shard, name);
         }
     }
 

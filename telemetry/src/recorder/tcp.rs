@@ -82,11 +82,15 @@ impl TcpRecorder {
         state.slots = [Slot::NONE; 2];
     }
 
-    /// Records what TCP says of the socket of one side. Nothing is lost while it is not known who the client is: it comes
-    /// with the next time.
+    /// Records what TCP says of the socket of one side. Nothing is lost while it is not known who the client is, or
+    /// where it is counted: it comes with the next time.
     pub fn record(&self, shard: &mut Shard, side: Side, figures: TcpFigures) {
         let State { client, broker, epoch, slots, recorded } = &mut *self.0.borrow_mut();
         let Some(client) = client else { return };
+        // The connection finds out when it wakes up; until then nothing begins anew under that name.
+        if !client.place().is_kept() {
+            return;
+        }
         if *epoch != shard.epoch {
             (*epoch, *slots) = (shard.epoch, [Slot::NONE; 2]);
         }

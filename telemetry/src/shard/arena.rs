@@ -48,6 +48,8 @@ pub(crate) struct Arena<R> {
     owners: Vec<Option<Owner>>,
     free: Vec<u32>,
     slots: HashMap<Key, Slot>,
+    /// The judgement at the last drain.
+    judgement: u32,
     /// Takes what is recorded at no place.
     nowhere: R,
 }
@@ -68,6 +70,7 @@ impl<R: Row> Arena<R> {
             owners: Vec::new(),
             free: Vec::new(),
             slots: HashMap::new(),
+            judgement: 0,
             nowhere: R::default(),
         }
     }
@@ -86,6 +89,7 @@ impl<R: Row> Arena<R> {
             return self.insert(labels, now);
         }
         cap.fold();
+        self.dictionary.fold_series();
         let labels = labels.folded(&self.dictionary);
         self.slots.get(&labels.key()).copied().unwrap_or_else(|| self.insert(labels, now))
     }
@@ -175,6 +179,8 @@ impl<R: Row> Drained for Arena<R> {
     ) -> (Option<usize>, bool) {
         let dictionary = &self.dictionary;
         let expiry = dictionary.settings().expiry.nanos();
+        // Series that were folded may have room now.
+        let look_again = dictionary.judgement() != self.judgement;
         let mut freed = false;
         for (index, (row, place)) in self.rows.iter_mut().zip(&mut self.owners).enumerate().skip(from).take(most) {
             let Some(owner) = place else { continue };
@@ -189,7 +195,16 @@ impl<R: Row> Drained for Arena<R> {
             });
             if changed {
                 owner.changed = now;
-            } else if now.since(owner.changed) > expiry && !row.is_pinned() {
+            }
+            if look_again {
+                owner
+                    .series
+                    .iter_mut()
+                    .filter(|series| series.as_ref().is_some_and(|one| !one.has_place()))
+                    .for_each(|series| *series = None);
+            }
+            let is_idle = !changed && now.since(owner.changed) > expiry;
+            if (is_idle || owner.labels.are_over()) && !row.is_pinned() {
                 self.slots.remove(&owner.labels.key());
                 *place = None;
                 *row = R::default();
@@ -201,6 +216,7 @@ impl<R: Row> Drained for Arena<R> {
         if next < self.rows.len() {
             return (Some(next), freed);
         }
+        self.judgement = self.dictionary.judgement();
         if freed {
             self.shrink();
         }
@@ -260,6 +276,18 @@ mod tests {
         assert!(arena.rows.len() <= 50 + 10, "one `other` for each API: {}", arena.rows.len());
         assert_eq!(drained(&mut arena, 1, 1_000), 1_000);
         assert!(arena.dictionary.account(Dimension::Series).take_folded() > 0);
+    }
+
+    #[test]
+    fn the_row_of_who_has_lost_its_place_goes_with_its_last_count() {
+        let mut arena = arena(10_000);
+        let dictionary = arena.dictionary.clone();
+        let client = dictionary.client(&dictionary.client_name(Some(b"c1"), [10, 0, 0, 1].into(), None));
+        let slot = arena.slot(Labels { client: Some(client.clone()), ..Labels::default() }, Timestamp(0));
+        arena.row(slot).requests += 1;
+        client.place().lose();
+        assert_eq!(drained(&mut arena, 1, 1_000), 1);
+        assert_eq!(arena.slots.len(), 0);
     }
 
     #[test]

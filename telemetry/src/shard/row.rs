@@ -189,6 +189,25 @@ impl Row for TopicRow {
     }
 }
 
+/// By client, topic and partition, where these are told apart: then the topic's row has no bytes.
+#[derive(Debug, Default)]
+pub(crate) struct PartitionRow {
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+}
+
+impl Row for PartitionRow {
+    const PLACES: &'static [Place] = &[
+        (Metric::RecordIo, Some((Attribute::Direction, "in"))),
+        (Metric::RecordIo, Some((Attribute::Direction, "out"))),
+    ];
+
+    fn take(&mut self, changed: &mut impl FnMut(usize, Change)) {
+        take_count(&mut self.bytes_in, 0, changed);
+        take_count(&mut self.bytes_out, 1, changed);
+    }
+}
+
 /// By client and broker.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionIoRow {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use kafkascope_protocol::{
@@ -12,7 +13,8 @@ use kafkascope_protocol::{
 use kafkascope_telemetry::histogram::Histogram;
 use kafkascope_telemetry::metric::Metric;
 use kafkascope_telemetry::{
-    Broker, ConnectionInfo, Dictionary, Point, Recorder, Registry, Resource, Settings, Shard, Snapshot, Value,
+    Attribute, AttributeValue, Broker, ConnectionInfo, Dictionary, Point, Recorder, Registry, Resource, Series,
+    Settings, Shard, Snapshot, Value,
 };
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -288,14 +290,60 @@ impl Connection {
     }
 }
 
+/// Totals by metric of all series that ever were: the last total of those that ended and of those that live.
+#[derive(Default)]
+pub struct Ledger {
+    /// By number and start: a series that comes back has its number, but begins anew. A series that is held would live.
+    lives: HashMap<(u64, u64), Life>,
+}
+
+struct Life {
+    metric: Metric,
+    labels: Vec<(&'static str, String)>,
+    total: u64,
+}
+
+impl Ledger {
+    pub fn note(&mut self, snapshot: &Snapshot) {
+        for point in &snapshot.points {
+            let total = match &point.value {
+                Value::Counter(total) => *total,
+                Value::Histogram(histogram) => histogram.count(),
+                Value::UpDown(_) | Value::Gauge(_) => continue,
+            };
+            let text = |(key, value): &(Attribute, AttributeValue)| (key.name(), value.scalar().to_string());
+            let labels = || point.series.attributes().iter().map(text).collect();
+            let new = || Life { metric: point.series.metric(), labels: labels(), total: 0 };
+            let life = self.lives.entry((point.series.number(), point.start.0)).or_insert_with(new);
+            assert!(total >= life.total, "a total went back");
+            life.total = total;
+        }
+    }
+
+    pub fn total(&self, metric: Metric) -> u64 {
+        self.total_of(metric, &[])
+    }
+
+    pub fn total_of(&self, metric: Metric, labels: &[(&str, &str)]) -> u64 {
+        let has = |life: &Life, label: &(&str, &str)| life.labels.iter().any(|(key, text)| (*key, &**text) == *label);
+        let of = |life: &&Life| life.metric == metric && labels.iter().all(|label| has(life, label));
+        self.lives.values().filter(of).map(|life| life.total).sum()
+    }
+}
+
 /// The points of a metric.
 pub fn series(snapshot: &Snapshot, metric: Metric) -> impl Iterator<Item = &Point> {
     snapshot.points.iter().filter(move |point| point.series.metric() == metric)
 }
 
 fn matches(point: &Point, labels: &[(&str, &str)]) -> bool {
+    has(&point.series, labels)
+}
+
+/// Whether a series has these labels.
+pub fn has(series: &Series, labels: &[(&str, &str)]) -> bool {
     labels.iter().all(|(name, value)| {
-        point.series.attributes().iter().any(|(key, text)| key.name() == *name && text.scalar().to_string() == *value)
+        series.attributes().iter().any(|(key, text)| key.name() == *name && text.scalar().to_string() == *value)
     })
 }
 
