@@ -373,8 +373,9 @@ impl Drop for Cluster {
 
 /// 16 random bytes as Kafka writes them. Clusters of tests that run side by side share the host.
 fn fresh_id() -> String {
-    let random = || RandomState::new().hash_one(0).to_be_bytes();
-    URL_SAFE_NO_PAD.encode([random(), random()].concat())
+    let random = || RandomState::new().hash_one(0);
+    // Without its first bit it does not begin with `-`, which the tool that is given it would read as a flag.
+    URL_SAFE_NO_PAD.encode([(random() >> 1).to_be_bytes(), random().to_be_bytes()].concat())
 }
 
 fn join(addresses: impl Iterator<Item = SocketAddr>) -> String {
