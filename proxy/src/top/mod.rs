@@ -1,7 +1,7 @@
 //! `kafkascope-proxy top`: clients, topics and groups as they are now, in a terminal.
 //!
-//! Everything in it comes from the admin server of a proxy that runs ([`api`]), so other tools can have the same. [`model`] is
-//! what is known and chosen, [`rows`] makes tables of it, [`keys`] change what is chosen, [`view`] draws it, and [`terminal`]
+//! Everything in it comes from the admin server of a proxy that runs (`api`), so other tools can have the same. `model` is
+//! what is known and chosen, `rows` makes tables of it, `keys` change what is chosen, `view` draws it, and `terminal`
 //! is where it is drawn. Without a terminal the tables are printed once.
 
 mod api;
