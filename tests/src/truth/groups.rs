@@ -24,8 +24,10 @@ use crate::{
 
 /// A JVM on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// All stations together, when each figure is awaited in vain.
+const WHOLE: Duration = Duration::from_secs(600);
 /// Exports come each second. A figure that is not right by then is taken as it is.
-const CATCH_UP: Duration = Duration::from_secs(20);
+const CATCH_UP: Duration = Duration::from_secs(12);
 
 const STATIONS: [&str; 6] = ["read", "behind", "ahead", "pending", "committed", "aborted"];
 const TOOL: &str = "kafka-consumer-groups";
@@ -55,7 +57,7 @@ pub(crate) fn run(
     let arguments = [past(Break::UnseenConsumer), GROUP_TOPIC, "classic"];
     let tool = Tool::source(cluster.version(), &source)?.args(arguments).args([folder.path()]);
     let tool = tool.args([past(Break::UnseenRecords)]);
-    let clients = thread::spawn(move || tool.run(PATIENCE));
+    let clients = thread::spawn(move || tool.run(WHOLE));
     let play = Play { cluster, receiver: &receiver, folder: folder.path() };
     let rows = play.rows(&|| clients.is_finished());
     if rows.is_err() {
