@@ -89,6 +89,7 @@ impl Content {
         match text("unit") {
             "s" => name += "_seconds",
             "By" => name += "_bytes",
+            "By/s" => name += "_bytes_per_second",
             "ms" => name += "_milliseconds",
             // Of gauges only, and no word twice.
             "1" if metric.get("gauge").is_some() && !name.split('_').any(|word| word == "ratio") => name += "_ratio",
