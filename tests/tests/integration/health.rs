@@ -96,16 +96,17 @@ fn elections(version: Version) -> Result<()> {
         .map_err(anyhow::Error::msg)?;
     let topic = [("messaging_destination_name", LOSSY)];
     // Where the controller keeps eligible leaders (KIP-966) nobody is told who was in sync, and only the lower end tells.
-    let scrape = eventually("our unclean elections to be those of JMX", PATIENCE, || {
+    let window = "kafkascope_partition_unavailable_duration_seconds_sum";
+    let scrape = eventually("our unclean elections to be those of JMX, and the window's end", PATIENCE, || {
         let scrape = proxy.metrics()?;
         let ours = scrape.sum("kafka_unclean_election_rate_total", &topic);
         let of_all = scrape.sum("kafka_unclean_election_rate_total", &[]);
         let say = || format!("{}\n{}", scrape.show("kafka_"), scrape.show("kafkascope_partition"));
         ensure!(unclean >= 1.0 && ours == Some(unclean), "{ours:?}, but JMX has {unclean}:\n{}", say());
         ensure!(of_all == ours, "another topic is said to have lost records:\n{}", say());
-        Ok(Some(scrape))
+        Ok(scrape.sum(window, &topic).is_some().then_some(scrape))
     })?;
-    let window = scrape.sum("kafkascope_partition_unavailable_duration_seconds_sum", &topic).context("no window")?;
+    let window = scrape.sum(window, &topic).context("no window")?;
     let (least, most) = (dark.as_secs_f64() * 0.9, (dark + Duration::from_secs(2)).as_secs_f64());
     ensure!((least..=most).contains(&window), "unavailable for {window} s instead of {dark:?}");
     let errors = scrape.count(
