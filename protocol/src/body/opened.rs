@@ -1,6 +1,6 @@
 //! A record batch of which more than the head is wanted: bytes of it are kept, or its uncompressed size is measured.
 //!
-//! Measuring looks at the few bytes in which a codec's framing tells sizes (see [`framing`](super::framing)); all between
+//! Measuring looks at the few bytes in which a codec's framing tells sizes (see `framing`); all between
 //! them is skipped, and so may be forwarded without being read. Where only decompression would tell, the records are kept
 //! for the sink, or not looked at.
 
