@@ -15,9 +15,6 @@ use crate::rates::{self, Rate, Subject, Totals};
 use crate::registry::Registry;
 use crate::snapshot::{Point, Snapshot, Value};
 
-/// Topics that a row lists, the busiest ones: an answer must not grow with clients times topics.
-const LISTED: usize = 50;
-
 /// A client.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct ClientRow {
@@ -237,11 +234,7 @@ impl Gathered {
     }
 
     fn finish(self, now: Timestamp) -> ClientRow {
-        let mut topics: Vec<(String, Totals)> = self.topics.into_iter().collect();
-        let bytes = |[bytes_in, bytes_out, ..]: &Totals| bytes_in + bytes_out;
-        topics.sort_unstable_by(|(a, left), (b, right)| bytes(right).cmp(&bytes(left)).then_with(|| a.cmp(b)));
-        let more_topics = topics.len().saturating_sub(LISTED) as u64;
-        topics.truncate(LISTED);
+        let (topics, more_topics) = rates::busiest(self.topics.into_iter());
         let connections = self.clients.iter().map(|client| client.connections());
         let (connections, oldest) = connections
             .fold((0, None), |(sum, oldest), (count, at)| (sum + count, [oldest, at].into_iter().flatten().min()));

@@ -237,6 +237,11 @@ impl Broker {
     pub fn cluster(&self) -> Option<&Arc<str>> {
         self.cluster.as_ref()
     }
+
+    /// The same as facts have it: empty where there is none.
+    pub(crate) fn cluster_name(&self) -> Arc<str> {
+        self.cluster.clone().unwrap_or_else(|| "".into())
+    }
 }
 
 impl Dictionary {

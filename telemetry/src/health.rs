@@ -12,13 +12,12 @@ pub(crate) mod purgatory;
 mod sighting;
 mod windows;
 
-use std::sync::Arc;
-
 use kafkascope_protocol::Timestamp;
 
 use crate::attribute::{Attribute as A, Value};
 use crate::histogram::Histogram;
-use crate::knowledge::fact::End;
+use crate::knowledge::cluster;
+use crate::knowledge::fact::{End, PartitionName};
 use crate::metric::Metric;
 use crate::readings::Readings;
 pub(crate) use alarm::Alarm;
@@ -88,23 +87,18 @@ impl Health {
 
     fn report(&mut self, readings: &mut Readings) {
         for (cluster, elections) in self.leaders.take_elections() {
-            readings.more(Metric::LeaderElections, &wire(&cluster), elections);
+            readings.more(Metric::LeaderElections, &cluster::wire(&cluster), elections);
         }
         for (loss, of) in self.leaders.take_losses() {
-            let topic = readings.dictionary().topic_named(named(&of.cluster), of.topic.as_bytes());
-            let mut attributes = wire(&of.cluster);
-            attributes.push((A::Topic, topic));
             let metric = match loss {
                 Loss::Regression => Metric::LogRegressions,
                 Loss::UncleanElection => Metric::UncleanElections,
             };
-            readings.more(metric, &attributes, 1);
+            readings.more(metric, &of_topic(readings, &of), 1);
         }
         for (of, nanos) in self.windows.take_closed() {
-            let topic = readings.dictionary().topic_named(named(&of.cluster), of.topic.as_bytes());
-            let mut attributes = wire(&of.cluster);
-            attributes.push((A::Topic, topic));
-            readings.values(Metric::PartitionUnavailable, &attributes, Histogram::of_nanos([(nanos, 1)], nanos));
+            let values = Histogram::of_nanos([(nanos, 1)], nanos);
+            readings.values(Metric::PartitionUnavailable, &of_topic(readings, &of), values);
         }
     }
 
@@ -114,12 +108,10 @@ impl Health {
     }
 }
 
-fn named(cluster: &Arc<str>) -> Option<&Arc<str>> {
-    Some(cluster).filter(|cluster| !cluster.is_empty())
-}
-
-fn wire(cluster: &Arc<str>) -> Vec<(A, Value)> {
-    let mut attributes = vec![(A::Vantage, Value::Static("wire"))];
-    attributes.extend(named(cluster).map(|cluster| (A::Cluster, Value::Text(cluster.clone()))));
+/// Attributes of what happened to a partition.
+fn of_topic(readings: &Readings, of: &PartitionName) -> Vec<(A, Value)> {
+    let topic = readings.dictionary().topic_named(cluster::named(&of.cluster), of.topic.as_bytes());
+    let mut attributes = cluster::wire(&of.cluster);
+    attributes.push((A::Topic, topic));
     attributes
 }

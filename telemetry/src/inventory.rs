@@ -25,10 +25,8 @@ pub(crate) fn readings<'a>(series: impl Iterator<Item = &'a Arc<Series>>) -> Vec
     for series in series.filter(|series| series.metric() == Metric::Requests) {
         // One that is `other` is not known.
         let Some(&Value::Integer(version)) = series.value(Attribute::ApiVersion) else { continue };
-        let of_range = |(key, _): &&(Attribute, Value)| KEYS.contains(key);
-        let key = series.attributes().iter().filter(of_range).map(|(key, value)| (*key, value.scalar())).collect();
         let first = Range { lowest: version, highest: version };
-        let (range, _) = ranges.entry(key).or_insert((first, series));
+        let (range, _) = ranges.entry(series.scalars(&KEYS)).or_insert((first, series));
         *range = Range { lowest: range.lowest.min(version), highest: range.highest.max(version) };
     }
     let gauges = ranges.into_values().flat_map(|(range, series)| {

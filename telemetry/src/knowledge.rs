@@ -18,6 +18,7 @@
 //! * figures of a group: the proxy that saw the group's newest commit, so the one before its coordinator.
 //! * figures of a partition: of the proxies that have seen its end themselves the one with the lowest instance id.
 
+pub(crate) mod cluster;
 mod delivery;
 mod ends;
 pub mod fact;

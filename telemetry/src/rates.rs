@@ -56,6 +56,19 @@ struct Sample {
 /// Bytes in and out, and messages in and out, since a subject is known.
 pub(crate) type Totals = [u64; 4];
 
+/// Who or what a row lists, those with most bytes: an answer must not grow with clients times topics.
+const LISTED: usize = 50;
+
+/// The busiest of all, equals in the order of their names, and how many more there are.
+pub(crate) fn busiest<K: Ord>(all: impl Iterator<Item = (K, Totals)>) -> (Vec<(K, Totals)>, u64) {
+    let mut all: Vec<_> = all.collect();
+    let bytes = |[bytes_in, bytes_out, ..]: &Totals| bytes_in + bytes_out;
+    all.sort_unstable_by(|(a, left), (b, right)| bytes(right).cmp(&bytes(left)).then_with(|| a.cmp(b)));
+    let more = all.len().saturating_sub(LISTED) as u64;
+    all.truncate(LISTED);
+    (all, more)
+}
+
 /// Index of a series in [`Totals`].
 pub(crate) fn place(series: &Series) -> Option<usize> {
     let is_in = || matches!(series.value(Attribute::Direction), Some(Value::Static("in")));

@@ -161,11 +161,9 @@ pub struct Recorder {
     fetched_partitions: Vec<(TopicIndex, i32, u64)>,
     watching: Watching,
     asking: Asking,
-    /// Commits that have not ended; with spans only.
-    commits: commit::Commits,
     /// What sampled exchanges are linked to; with spans only.
     links: links::Links,
-    /// It is a broker's.
+    /// The last Fetch was a follower's.
     follower: bool,
     seed: u64,
 }
@@ -242,7 +240,6 @@ impl Recorder {
             fetched_partitions: Vec::new(),
             watching: Watching::default(),
             asking: Asking::default(),
-            commits: commit::Commits::default(),
             links: links::Links::default(),
             follower: false,
             seed: shard.spans.seed(),

@@ -306,11 +306,14 @@ impl Registry {
         let totals = totals.filter_map(|entry| Some((&entry.series, entry.value.as_count()?)));
         state.rates.sample(now, totals);
         let mut used = Usage::new(self.routes.get().cloned().unwrap_or_default());
-        for entry in state.series.values() {
-            used.add(&entry.series, &entry.value, entry.start, entry.changed);
+        let mut in_flight = Vec::new();
+        for Entry { series, value, start, changed, .. } in state.series.values() {
+            used.add(series, value, *start, *changed);
+            if series.metric() == Metric::RequestsInFlight {
+                in_flight.push((series, value));
+            }
         }
-        let waiting = purgatory::readings(state.series.values().map(|entry| (&entry.series, &entry.value)));
-        for (metric, attributes, reading) in waiting {
+        for (metric, attributes, reading) in purgatory::readings(in_flight.into_iter()) {
             let series = self.dictionary.series(metric, attributes);
             state.take(&series, reading, now, now);
         }

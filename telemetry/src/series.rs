@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
-use crate::attribute::{Attribute, Value};
+use crate::attribute::{Attribute, Scalar, Value};
 use crate::cap::Live;
 use crate::dictionary::Dictionary;
 use crate::metric::Metric;
@@ -52,6 +52,12 @@ impl Series {
     #[must_use]
     pub fn value(&self, key: Attribute) -> Option<&Value> {
         self.attributes.iter().find(|(attribute, _)| *attribute == key).map(|(_, value)| value)
+    }
+
+    /// Those of some attributes, to tell series apart by them.
+    pub(crate) fn scalars(&self, keys: &[Attribute]) -> Vec<(Attribute, Scalar<'_>)> {
+        let wanted = self.attributes.iter().filter(|(key, _)| keys.contains(key));
+        wanted.map(|(key, value)| (*key, value.scalar())).collect()
     }
 
     /// Whether it has a place under the cap on series. One that has none may be that of `other` for want of one.

@@ -13,9 +13,6 @@ use crate::registry::Registry;
 use crate::snapshot::{Point, Value};
 use crate::topic::Topic;
 
-/// Clients that a row lists, the busiest ones: an answer must not grow with topics times clients.
-const LISTED: usize = 50;
-
 /// A topic.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct TopicRow {
@@ -118,23 +115,17 @@ impl Gathered {
         let totals = parts().fold(Totals::default(), |sum, part| std::array::from_fn(|at| sum[at] + part.totals[at]));
         let producers = parts().filter(|part| part.produces).count() as u64;
         let consumers = parts().filter(|part| part.totals[1] > 0).count() as u64;
-        let uses = self.clients.into_iter().map(|((client_id, address), part)| ClientUse {
-            client_id,
-            address,
-            moved: part.totals.into(),
-        });
-        let mut clients: Vec<ClientUse> = uses.collect();
-        let key = |client: &ClientUse| std::cmp::Reverse(client.moved.bytes_in + client.moved.bytes_out);
-        clients.sort_by(|a, b| (key(a), &a.client_id, &a.address).cmp(&(key(b), &b.client_id, &b.address)));
-        let more_clients = clients.len().saturating_sub(LISTED) as u64;
-        clients.truncate(LISTED);
+        let (clients, more_clients) =
+            rates::busiest(self.clients.into_iter().map(|(client, part)| (client, part.totals)));
+        let uses = clients.into_iter();
+        let uses = uses.map(|((client_id, address), moved)| ClientUse { client_id, address, moved: moved.into() });
         TopicRow {
             moved: totals.into(),
             batch_bytes_mean: mean(&self.batch_bytes),
             batch_records_mean: mean(&self.batch_records),
             producers,
             consumers,
-            clients,
+            clients: uses.collect(),
             more_clients,
             ..self.row
         }

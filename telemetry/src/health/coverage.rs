@@ -15,6 +15,7 @@ use kafkascope_protocol::Timestamp;
 use super::sighting::NamedBroker;
 use crate::attribute::{Attribute as A, Value};
 use crate::dictionary::{Broker, Client};
+use crate::knowledge::cluster;
 use crate::metric::Metric;
 use crate::readings::Readings;
 use crate::series::Series;
@@ -116,7 +117,7 @@ impl Usage {
         let Some(Value::ClientId(client)) = series.value(A::ClientId) else { return };
         let of = || Use {
             client: client.clone(),
-            cluster: broker.cluster().cloned().unwrap_or_else(|| "".into()),
+            cluster: broker.cluster_name(),
             metadata: false,
             data: 0,
             commits: None,
@@ -182,9 +183,7 @@ impl Named {
                 (A::ServerPort, Value::Integer(broker.port.into())),
                 (A::BrokerId, Value::Integer(broker.id.into())),
             ];
-            if !broker.cluster.is_empty() {
-                attributes.push((A::Cluster, Value::Text(broker.cluster.clone())));
-            }
+            attributes.extend(cluster::attribute(&broker.cluster));
             readings.state(Metric::Coverage, &attributes, i64::from(is_covered));
             if is_covered {
                 seen.logged = false;
@@ -244,8 +243,7 @@ impl Named {
         }
         self.logged_clients = still;
         for (cluster, count) in elsewhere {
-            let cluster = (!cluster.is_empty()).then(|| (A::Cluster, Value::Text(cluster.clone())));
-            readings.state(Metric::ClientsElsewhere, cluster.as_slice(), count);
+            readings.state(Metric::ClientsElsewhere, cluster::attribute(cluster).as_slice(), count);
         }
     }
 }

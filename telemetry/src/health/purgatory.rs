@@ -18,16 +18,14 @@ use crate::snapshot;
 const KEYS: [Attribute; 5] =
     [Attribute::Cluster, Attribute::ServerAddress, Attribute::ServerPort, Attribute::BrokerId, Attribute::Api];
 
-/// The gauges, from the series that live.
+/// The gauges, from the series of [requests in flight](Metric::RequestsInFlight) that live.
 pub(crate) fn readings<'a>(
     series: impl Iterator<Item = (&'a Arc<Series>, &'a snapshot::Value)>,
 ) -> Vec<(Metric, Attributes, Reading)> {
     let mut sizes: HashMap<Vec<(Attribute, Scalar<'a>)>, (i64, &'a Series)> = HashMap::new();
-    for (series, value) in series.filter(|(series, _)| series.metric() == Metric::RequestsInFlight && waits(series)) {
+    for (series, value) in series.filter(|(series, _)| waits(series)) {
         let snapshot::Value::UpDown(in_flight) = value else { continue };
-        let of_purgatory = |(key, _): &&(Attribute, Value)| KEYS.contains(key);
-        let key = series.attributes().iter().filter(of_purgatory).map(|(key, value)| (*key, value.scalar())).collect();
-        sizes.entry(key).or_insert((0, series)).0 += in_flight;
+        sizes.entry(series.scalars(&KEYS)).or_insert((0, series)).0 += in_flight;
     }
     let gauges = sizes.into_values().map(|(size, series)| {
         let attributes = KEYS.iter().filter_map(|&key| Some((key, series.value(key)?.clone()))).collect();

@@ -7,7 +7,7 @@ use super::ends::Ends;
 use super::fact::{ClientName, PartitionName, Position};
 use super::members::{Attribution, GroupName, Seat, attribute};
 use super::state::{READING, State};
-use super::store::{Known, OWN, Origin};
+use super::store::{Known, OWN, Origin, newest};
 
 /// What a group has committed of a partition, and how far that is behind.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,10 +54,8 @@ impl TopicLag {
     }
 
     fn add(&mut self, partition: &CommittedLag<'_>) {
-        self.partitions += 1;
-        self.offset_sum = self.offset_sum.saturating_add(partition.offset);
-        self.lag_sum = self.lag_sum.zip(partition.lag).map(|(sum, lag)| sum.saturating_add(lag));
-        self.time_lag = self.time_lag.zip(partition.time_lag).map(|(most, lag)| most.max(lag));
+        let CommittedLag { offset, lag, time_lag, .. } = *partition;
+        self.and(&Self { partitions: 1, offset_sum: offset, lag_sum: lag, time_lag });
     }
 
     pub(crate) fn and(&mut self, other: &Self) {
@@ -72,7 +70,7 @@ impl TopicLag {
 pub(crate) fn committed(state: &State, now: u64) -> BTreeMap<GroupName, GroupLag<'_>> {
     let mut groups: BTreeMap<GroupName, GroupLag<'_>> = BTreeMap::new();
     for ((group, of), known) in state.commits.iter() {
-        let Some(newest) = known.iter().max_by_key(|known| known.at) else { continue };
+        let Some(newest) = newest(known) else { continue };
         let offset = newest.value.offset;
         let end = state.ends.get(of).and_then(|(_, known)| high(known));
         let (lag, time_lag) = match end {

@@ -1,12 +1,12 @@
 //! What is known as metrics.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
+use super::cluster::{self, wire};
 use super::lag::{self, Reader};
 use super::members::{Attribution, GroupName};
 use super::state::{Event, State};
-use super::store::{Known, OWN, Origin};
+use super::store::{Known, OWN, Origin, newest};
 use crate::attribute::{Attribute as A, Value};
 use crate::histogram::Histogram;
 use crate::metric::Metric;
@@ -105,7 +105,7 @@ struct Members {
 fn members(state: &State, readings: &mut Readings) {
     let mut groups: HashMap<&GroupName, Members> = HashMap::new();
     for (name, known) in state.members.iter() {
-        let Some(newest) = known.iter().max_by_key(|known| known.at) else { continue };
+        let Some(newest) = newest(known) else { continue };
         let members = groups.entry(&name.group).or_default();
         members.newest = members.newest.max((newest.at, newest.origin));
         if !newest.value.left {
@@ -175,15 +175,9 @@ fn happened(event: Event, readings: &mut Readings) {
     }
 }
 
-fn wire(cluster: &Arc<str>) -> Vec<(A, Value)> {
-    let mut attributes = vec![(A::Vantage, Value::Static("wire"))];
-    push_cluster(&mut attributes, cluster);
-    attributes
-}
-
 fn of_group(group: &GroupName) -> Vec<(A, Value)> {
     let mut attributes = vec![(A::Group, Value::Text(group.group.clone()))];
-    push_cluster(&mut attributes, &group.cluster);
+    attributes.extend(cluster::attribute(&group.cluster));
     attributes
 }
 
@@ -193,7 +187,7 @@ fn reader_attributes(reader: &Reader<'_>) -> Vec<(A, Value)> {
     if !client.address.is_empty() {
         attributes.push((A::PeerAddress, Value::Text(client.address.clone())));
     }
-    push_cluster(&mut attributes, cluster);
+    attributes.extend(cluster::attribute(cluster));
     if let Some(group) = group {
         attributes.push((A::Group, Value::Text(group.group.clone())));
     }
@@ -201,10 +195,4 @@ fn reader_attributes(reader: &Reader<'_>) -> Vec<(A, Value)> {
         attributes.push((A::Attribution, Value::Static(attribution)));
     }
     attributes
-}
-
-fn push_cluster(attributes: &mut Vec<(A, Value)>, cluster: &Arc<str>) {
-    if !cluster.is_empty() {
-        attributes.push((A::Cluster, Value::Text(cluster.clone())));
-    }
 }

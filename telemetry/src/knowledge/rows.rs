@@ -1,13 +1,16 @@
 //! Groups as `/api/groups` shows them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kafkascope_protocol::Timestamp;
 use serde::Serialize;
 
+use super::cluster;
 use super::lag::{self, TopicLag};
 use super::members::{Attribution, GroupName, MemberName, Seat};
 use super::state::{READING, State};
+use super::store::newest;
 
 /// A group.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -67,7 +70,7 @@ pub struct GroupTopicRow {
 #[derive(Debug, Default)]
 struct Gathered<'a> {
     members: Vec<(&'a MemberName, &'a Seat)>,
-    topics: BTreeMap<&'a std::sync::Arc<str>, TopicLag>,
+    topics: BTreeMap<&'a Arc<str>, TopicLag>,
 }
 
 pub(super) fn groups(state: &State, now: Timestamp) -> Vec<GroupRow> {
@@ -78,7 +81,7 @@ pub(super) fn groups(state: &State, now: Timestamp) -> Vec<GroupRow> {
         all.entry(name).or_default().topics = lag.topics();
     }
     for (name, known) in state.members.iter() {
-        let newest = known.iter().max_by_key(|known| known.at).map(|known| &known.value);
+        let newest = newest(known).map(|known| &known.value);
         if let Some(seat) = newest.filter(|seat| !seat.left) {
             all.entry(&name.group).or_default().members.push((name, seat));
         }
@@ -152,7 +155,7 @@ fn row(
     };
     let known = !topics.is_empty();
     GroupRow {
-        cluster: Some(name.cluster.to_string()).filter(|cluster| !cluster.is_empty()),
+        cluster: cluster::named(&name.cluster).map(ToString::to_string),
         group: name.group.to_string(),
         state: group_state,
         members: members.iter().map(member).collect(),

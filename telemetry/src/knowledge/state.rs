@@ -1,10 +1,11 @@
 //! All that is known, and what follows from a new fact.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use kafkascope_protocol::{ErrorCode, Timestamp, TopicId};
 
+use super::cluster;
 use super::ends::Ends;
 use super::fact::{
     ClientName, Commit, End, Fact, Jump, Member, Note, PartitionName, Pending, Position, Told, TransactionEnd,
@@ -12,7 +13,7 @@ use super::fact::{
 };
 use super::members::{Attribution, GroupName, MemberName, Seat};
 use super::rebalances::{Epochs, Rebalance, Rebalances};
-use super::store::{OWN, Origin, Store};
+use super::store::{OWN, Origin, Store, newest};
 use crate::dictionary::Dictionary;
 use crate::health::Health;
 
@@ -161,8 +162,7 @@ impl State {
             Fact::Transaction(end) => self.transaction(origin, end, now),
             Fact::Member(member) => self.member(origin, member, now),
             Fact::Topic(topic) => {
-                let cluster = Some(&topic.cluster).filter(|cluster| !cluster.is_empty());
-                dictionary.learn_topic(cluster, TopicId(topic.id), topic.name.as_bytes());
+                dictionary.learn_topic(cluster::named(&topic.cluster), TopicId(topic.id), topic.name.as_bytes());
                 let (known, _) = self.topics.entry((topic.cluster, topic.id), origin, || (topic.name, now));
                 (known.seen, known.version) = (now, self.version);
             }
@@ -282,7 +282,7 @@ impl State {
     /// Members of all groups that have not left, the newest word of each.
     pub(crate) fn seats(&self, now: u64) -> impl Iterator<Item = (&GroupName, &Seat)> {
         self.members.iter().filter_map(move |(name, known)| {
-            let newest = known.iter().max_by_key(|known| known.at)?;
+            let newest = newest(known)?;
             let lives = !newest.value.left && now.saturating_sub(newest.seen) <= MEMBER_LIFE;
             lives.then_some((&name.group, &newest.value))
         })
@@ -365,7 +365,7 @@ impl State {
             }
         }
         if self.groups.len() >= GROUPS {
-            let members: std::collections::HashSet<&GroupName> = self
+            let members: HashSet<&GroupName> = self
                 .members
                 .iter()
                 .map(|(name, _)| &name.group)

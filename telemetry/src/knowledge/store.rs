@@ -28,6 +28,11 @@ pub(crate) struct Known<V> {
     pub(crate) version: u64,
 }
 
+/// The newest of all that is told of a key.
+pub(crate) fn newest<V>(told: &[Known<V>]) -> Option<&Known<V>> {
+    told.iter().max_by_key(|known| known.at)
+}
+
 /// See the module's first paragraph.
 #[derive(Debug)]
 pub(crate) struct Store<K, V> {
@@ -61,7 +66,7 @@ impl<K: Hash + Eq + Clone, V> Store<K, V> {
 
     /// The newest of all that is told of `key`.
     pub(crate) fn newest(&self, key: &K) -> Option<&Known<V>> {
-        self.map.get(key)?.iter().max_by_key(|known| known.at)
+        newest(self.map.get(key)?)
     }
 
     /// The key, and what is told of it.

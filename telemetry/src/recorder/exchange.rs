@@ -65,10 +65,6 @@ impl Recorder {
                 self.produced(shard, exchange);
             }
             Api::FETCH => self.fetched(shard, exchange, follower.unwrap_or(false)),
-            Api::OFFSET_COMMIT => {
-                self.committed(shard, exchange);
-                self.other_exchange(shard, exchange);
-            }
             _ => self.other_exchange(shard, exchange),
         }
         self.told(shard, exchange);

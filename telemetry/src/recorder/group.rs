@@ -52,7 +52,8 @@ struct Ask {
 #[derive(Debug)]
 enum What {
     Commit {
-        group: Arc<str>,
+        /// `None`: one without a name, of which there is no more than a span.
+        group: Option<Arc<str>>,
         transaction: Option<(TransactionName, i16)>,
         parts: Vec<Part>,
         /// Index in `parts` of the one that is answered next, if answers come in their order.
@@ -100,13 +101,14 @@ enum What {
     },
 }
 
+/// A partition of a commit.
 #[derive(Debug)]
-struct Part {
-    topic: Arc<Topic>,
-    index: TopicIndex,
-    partition: i32,
+pub(super) struct Part {
+    pub(super) topic: Arc<Topic>,
+    pub(super) index: TopicIndex,
+    pub(super) partition: i32,
     offset: i64,
-    error: Option<ErrorCode>,
+    pub(super) error: Option<ErrorCode>,
 }
 
 /// Who is a member of what.
@@ -189,13 +191,13 @@ impl Recorder {
         self.asking.asks.push_back(Ask { seq, at: self.watching.request_at, what });
     }
 
-    fn part(&mut self, shard: &mut Shard, topic: TopicRef<'_>, partition: i32, offset: i64) -> Option<Part> {
+    fn part(&mut self, shard: &mut Shard, topic: TopicRef<'_>, partition: i32, offset: i64) -> Part {
         let (index, topic) = (topic.index, self.topic_slots(shard, topic).topic.clone());
-        (!topic.is_other()).then_some(Part { topic, index, partition, offset, error: None })
+        Part { topic, index, partition, offset, error: None }
     }
 
     fn commits(&mut self, head: &CommitHead<'_>) {
-        let Some(group) = Self::name(head.group) else { return };
+        let group = Self::name(head.group);
         let transaction = match &head.transaction {
             Some(transaction) => match transaction_name(transaction) {
                 Some(name) => Some((name, transaction.producer_epoch)),
@@ -207,11 +209,11 @@ impl Recorder {
     }
 
     fn commit_partition(&mut self, shard: &mut Shard, asked: &CommitPartition<'_>) {
-        let Some(part) = self.part(shard, asked.topic, asked.partition, asked.offset) else { return };
-        if let Some(What::Commit { parts, .. }) = self.asking.of(asked.seq)
-            && parts.len() < PARTITIONS
-        {
-            parts.push(part);
+        let part = self.part(shard, asked.topic, asked.partition, asked.offset);
+        match self.asking.of(asked.seq) {
+            Some(What::Commit { parts, .. }) if parts.len() < PARTITIONS => parts.push(part),
+            Some(What::Commit { transaction: None, .. }) if shard.spans.is_on() => shard.spans.too_many(),
+            _ => {}
         }
     }
 
@@ -234,7 +236,7 @@ impl Recorder {
         if !told.error.is_none() || told.offset < 0 {
             return;
         }
-        let Some(part) = self.part(shard, told.topic, told.partition, told.offset) else { return };
+        let part = self.part(shard, told.topic, told.partition, told.offset);
         // From v8 on a response tells of several groups: the last one is meant.
         let asks = self.asking.asks.iter_mut().rev();
         if let Some(What::Committed { parts, .. }) =
@@ -350,10 +352,15 @@ impl Recorder {
         self.forget_listing(exchange.seq);
         while self.asking.asks.front().is_some_and(|ask| ask.seq <= exchange.seq) {
             let Some(ask) = self.asking.asks.pop_front() else { break };
-            if ask.seq == exchange.seq
-                && exchange.outcome == Outcome::Answered
-                && let Some(who) = self.who()
+            if ask.seq != exchange.seq || exchange.outcome != Outcome::Answered {
+                continue;
+            }
+            if shard.spans.is_on()
+                && let What::Commit { group, transaction: None, parts, .. } = &ask.what
             {
+                self.commit_spans(shard, exchange, group.as_ref(), parts);
+            }
+            if let Some(who) = self.who() {
                 settle(shard, &who, ask, exchange);
             }
         }
@@ -399,9 +406,9 @@ fn settle(shard: &mut Shard, who: &Who, ask: Ask, exchange: &Exchange) {
         Fact::Member(Member { cluster, group, member, instance, client, protocol, generation, assigned, left, at })
     };
     match ask.what {
-        What::Commit { group, transaction, parts, .. } => {
+        What::Commit { group: Some(group), transaction, parts, .. } => {
             let mut errors: HashMap<i16, u64> = HashMap::new();
-            for part in parts {
+            for part in parts.into_iter().filter(|part| !part.topic.is_other()) {
                 match (part.error, &transaction) {
                     (Some(ErrorCode::NONE), None) => {
                         tell(Fact::Commit(commit(&group, part, Some(who.client.clone()))));
@@ -420,7 +427,7 @@ fn settle(shard: &mut Shard, who: &Who, ask: Ask, exchange: &Exchange) {
             }
         }
         What::Committed { group, parts } => {
-            for part in parts {
+            for part in parts.into_iter().filter(|part| !part.topic.is_other()) {
                 tell(Fact::Commit(commit(&group, part, None)));
             }
         }

@@ -107,8 +107,7 @@ impl Recorder {
     }
 
     fn partition_name(&self, topic: Arc<Topic>, partition: i32) -> PartitionName<Arc<Topic>> {
-        let cluster = self.broker.cluster().cloned().unwrap_or_else(|| "".into());
-        PartitionName { cluster, topic, partition }
+        PartitionName { cluster: self.broker.cluster_name(), topic, partition }
     }
 
     /// The broker throttles the client.
@@ -162,16 +161,17 @@ impl Recorder {
 
     fn partition_metadata(&mut self, shard: &mut Shard, told: &PartitionMetadata<'_>) {
         let Some(name) = told.name else { return };
+        let mut unavailable = None;
         if !told.error.is_none() {
             let topic = shard.dictionary.topic(&TopicName::named(self.broker.cluster(), name), shard.now());
-            self.count_error(shard, told.seq, Some(topic), told.error);
+            self.count_error(shard, told.seq, Some(topic.clone()), told.error);
+            unavailable = UNAVAILABLE.contains(&told.error).then_some(topic);
         }
         let (thing, leader) = ((self.broker.cluster(), name, told.partition), told.leader);
-        if UNAVAILABLE.contains(&told.error)
+        if let Some(topic) = unavailable
             && self.answers.len() < ANSWERS
             && shard.sightings.is_answer_news(thing, false)
         {
-            let topic = shard.dictionary.topic(&TopicName::named(self.broker.cluster(), name), shard.now());
             self.answers.push(Kept { topic, partition: told.partition, works: false });
         }
         let Some(epoch) = told.leader_epoch.filter(|epoch| *epoch >= 0) else { return };

@@ -44,18 +44,6 @@ impl Recorder {
             Observation::ListOffsetsHead(head) => self.lists(head.read_committed),
             Observation::OffsetAsked(asked) => self.offset_asked(shard, asked),
             Observation::OffsetListed(listed) => self.offset_listed(shard, listed),
-            Observation::CommitHead(head) => {
-                self.commit_span_begins(shard, head);
-                self.group_observation(shard, observation);
-            }
-            Observation::CommitPartition(partition) => {
-                self.commit_span_asks(shard, partition);
-                self.group_observation(shard, observation);
-            }
-            Observation::CommitResult(result) => {
-                self.commit_span_is_told(result);
-                self.group_observation(shard, observation);
-            }
             Observation::CaptureRefused { .. } => shard.capture_refused(),
             Observation::Undecoded(undecoded) => self.undecoded(shard, undecoded),
             Observation::LostSync(lost) => self.lost_sync(shard, lost),
@@ -68,7 +56,7 @@ impl Recorder {
         if shard.dictionary.learn_topic(self.broker.cluster(), id, name)
             && let Some(name) = Self::name(name)
         {
-            let cluster = self.broker.cluster().cloned().unwrap_or_else(|| "".into());
+            let cluster = self.broker.cluster_name();
             shard.watches.tell(Told::Fact(Fact::Topic(TopicName { cluster, id: id.0, name })));
         }
     }

@@ -40,8 +40,6 @@ pub(super) struct Watching {
     pub(super) request_at: Timestamp,
     /// The fetch session of the request that is being read; 0: none.
     session: u32,
-    /// The request that is being read is a follower's.
-    follower: bool,
     /// The producer has begun transactions.
     transactional: bool,
     /// The partition whose batches are being read.
@@ -138,8 +136,7 @@ impl Recorder {
         if self.watching.who.is_none() {
             let client = self.client.as_ref().filter(|client| !client.is_other())?;
             let client = ClientName { id: client.id().into(), address: client.address().into() };
-            let cluster = self.broker.cluster().cloned().unwrap_or_else(|| "".into());
-            self.watching.who = Some(Who { cluster, client });
+            self.watching.who = Some(Who { cluster: self.broker.cluster_name(), client });
         }
         self.watching.who.clone()
     }
@@ -153,7 +150,6 @@ impl Recorder {
 
     #[inline]
     pub(super) fn fetch_begins(&mut self, shard: &mut Shard, head: &FetchHead, follower: bool) {
-        self.watching.follower = follower;
         if !follower {
             let fetcher = *self.watching.fetcher.get_or_insert_with(|| shard.watches.fetcher());
             let session = shard.watches.session(fetcher, head.session_epoch == 0, head.read_committed);
@@ -163,7 +159,7 @@ impl Recorder {
 
     #[inline]
     pub(super) fn fetch_asked(&mut self, shard: &mut Shard, asked: &FetchAsked<'_>) {
-        if self.watching.follower || asked.fetch_offset < 0 {
+        if self.follower || asked.fetch_offset < 0 {
             return;
         }
         if let Some(watch) = self.watch(shard, asked.topic, asked.partition) {
