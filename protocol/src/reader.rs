@@ -7,6 +7,8 @@
 
 use core::mem;
 
+use crate::Ids;
+
 /// Why an element could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Halt {
@@ -285,11 +287,7 @@ impl<'a, 'e> Reader<'a, 'e> {
         let length = usize::try_from(self.left()).unwrap_or(usize::MAX);
         let bytes = self.bytes(length);
         self.commit()?;
-        let mut edge = Edge::new(bytes.len(), 0);
-        let mut body = Reader::new(bytes, &mut edge);
-        let value = read(&mut body)?;
-        body.commit()?;
-        if body.left() > 0 { Err(Halt::Malformed) } else { Ok(value) }
+        whole(bytes, read)
     }
 
     /// Skips `count` bytes, at hand or not, and ends the element.
@@ -359,6 +357,21 @@ impl<'a, 'e> Reader<'a, 'e> {
         let length = self.count(flexible);
         self.bytes(length as usize)
     }
+
+    /// An array of 32-bit numbers, empty for null.
+    pub(crate) fn ids(&mut self, flexible: bool) -> Ids<'a> {
+        let count = self.count(flexible) as usize;
+        Ids::from_wire(self.bytes(count.saturating_mul(4)))
+    }
+}
+
+/// Reads `bytes`, behind which nothing comes, to their end.
+pub(crate) fn whole<'a, T>(bytes: &'a [u8], read: impl FnOnce(&mut Reader<'a, '_>) -> Read<T>) -> Read<T> {
+    let mut edge = Edge::new(bytes.len(), 0);
+    let mut reader = Reader::new(bytes, &mut edge);
+    let value = read(&mut reader)?;
+    reader.commit()?;
+    if reader.left() > 0 { Err(Halt::Malformed) } else { Ok(value) }
 }
 
 #[inline(never)]

@@ -19,7 +19,7 @@ struct Transaction {
 }
 
 /// See the module's first paragraph.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Aborted {
     transactions: Vec<Transaction>,
     /// How many did not fit.

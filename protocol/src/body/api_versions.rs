@@ -58,7 +58,6 @@ pub(super) fn response<S>(version: i16, reader: &mut Reader<'_, '_>, context: &m
         }
         Ok((error, throttle_ms))
     })?;
-    context.entry.failed(error);
-    context.entry.exchange.throttle_ms = throttle_ms;
+    context.answered(throttle_ms, error);
     Ok(())
 }

@@ -9,7 +9,7 @@ use crate::{
         Context,
         tree::{At, Then},
     },
-    reader::{Edge, Halt, Read, Reader},
+    reader::{Halt, Read, Reader, whole},
 };
 
 /// First version of JoinGroup with a rebalance timeout.
@@ -200,21 +200,19 @@ pub(super) fn sync_response<S: Sink>(
 /// Reads a `ConsumerProtocolAssignment` as all its versions (0 to 3) have it: how many topics. The bytes of other protocols
 /// are hardly ever one to the last byte.
 fn assigned<'a>(assignment: &'a [u8], mut topic: impl FnMut(&'a [u8], PartitionIds<'a>)) -> Read<u32> {
-    let mut edge = Edge::new(assignment.len(), 0);
-    let mut reader = Reader::new(assignment, &mut edge);
-    let _version = reader.i16();
-    let topics = reader.count(false);
-    reader.commit()?;
-    for _ in 0..topics {
-        let name = reader.string(false);
-        let partitions = reader.count(false) as usize;
-        let partitions = reader.bytes(partitions.saturating_mul(4));
+    whole(assignment, |reader| {
+        let _version = reader.i16();
+        let topics = reader.count(false);
         reader.commit()?;
-        topic(name, PartitionIds::from_wire(partitions));
-    }
-    let _user_data = reader.blob(false);
-    reader.commit()?;
-    if reader.left() > 0 { Err(Halt::Malformed) } else { Ok(topics) }
+        for _ in 0..topics {
+            let name = reader.string(false);
+            let partitions = reader.ids(false);
+            reader.commit()?;
+            topic(name, partitions);
+        }
+        let _user_data = reader.blob(false);
+        Ok(topics)
+    })
 }
 
 pub(super) fn leave_request<S: Sink>(

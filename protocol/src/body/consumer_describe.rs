@@ -6,26 +6,20 @@ use crate::{
     ErrorCode, GroupDescribed, GroupKind, MemberDescribed, Observation, Sink, TopicId,
     body::{
         Context,
-        tree::{At, Then},
+        tree::{ALWAYS, At, Then},
     },
     reader::{Read, Reader},
 };
 
 /// First version with the kind of a member: classic or not.
 const MEMBER_TYPE: i16 = 1;
-/// Which array of a member has the topics by name only.
-const SUBSCRIBED: u8 = 1;
+/// Which part of a member the topics by name only stand behind.
+const SUBSCRIBED: u8 = 0;
 
 pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<Then> {
     let seq = context.seq();
     match (at.level, at.part) {
-        (0, 0) => {
-            let throttle_ms = reader.i32();
-            let groups = reader.count(true);
-            reader.commit()?;
-            context.answered(Some(throttle_ms), ErrorCode::NONE);
-            Ok(Then::Array(groups))
-        }
+        (0, 0) => at.head(ALWAYS, reader, context),
         (1, 0) => {
             let error = ErrorCode(reader.i16());
             let _message = reader.nullable_string(true);
@@ -53,7 +47,7 @@ pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, contex
         }
         (3, _) => {
             let _topic = (TopicId(reader.fixed()), reader.string(true));
-            at.ids(reader);
+            reader.ids(true);
             reader.commit()?;
             Ok(Then::End)
         }

@@ -3,10 +3,10 @@
 //! Left out: eligible leader replicas, authorized operations, and where the next answer begins.
 
 use crate::{
-    ErrorCode, NodeIds, Observation, PartitionMetadata, Sink, TopicId, TopicMetadata,
+    ErrorCode, Observation, PartitionMetadata, Sink, TopicId, TopicMetadata,
     body::{
         Context,
-        tree::{At, Then},
+        tree::{ALWAYS, At, Then},
     },
     reader::{Halt, Read, Reader},
 };
@@ -14,13 +14,7 @@ use crate::{
 pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<Then> {
     let seq = context.seq();
     match (at.level, at.part) {
-        (0, 0) => {
-            let throttle_ms = reader.i32();
-            let topics = reader.count(true);
-            reader.commit()?;
-            context.answered(Some(throttle_ms), ErrorCode::NONE);
-            Ok(Then::Array(topics))
-        }
+        (0, 0) => at.head(ALWAYS, reader, context),
         (0, _) => Err(Halt::Enough),
         (1, 0) => {
             let error = ErrorCode(reader.i16());
@@ -50,9 +44,9 @@ pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, contex
 fn partition<S: Sink>(at: &At, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<Then> {
     let error = ErrorCode(reader.i16());
     let (partition, leader, leader_epoch) = (reader.i32(), reader.i32(), reader.i32());
-    let (replicas, in_sync): (NodeIds<'_>, NodeIds<'_>) = (at.ids(reader), at.ids(reader));
-    let _eligible = (at.ids(reader), at.ids(reader));
-    let offline = at.ids(reader);
+    let (replicas, in_sync) = (reader.ids(true), reader.ids(true));
+    let _eligible = (reader.ids(true), reader.ids(true));
+    let offline = reader.ids(true);
     reader.commit()?;
     context.entry.failed(error);
     context.sink.observe(Observation::PartitionMetadata(PartitionMetadata {

@@ -161,8 +161,7 @@ impl Fetch {
             if self.version >= SESSIONS { (ErrorCode(reader.i16()), reader.i32()) } else { (ErrorCode::NONE, 0) };
         self.topics = reader.count(self.flexible);
         reader.commit()?;
-        context.entry.exchange.throttle_ms = throttle_ms;
-        context.entry.failed(error);
+        context.answered(throttle_ms, error);
         if let Some(fetch) = &mut context.entry.exchange.fetch
             && session_id != 0
         {

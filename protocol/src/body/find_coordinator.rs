@@ -63,13 +63,7 @@ pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, contex
             context.sink.observe(Observation::Coordinator(coordinator));
             Ok(Then::End)
         }
-        (0, 0) => {
-            let throttle_ms = reader.i32();
-            let coordinators = reader.count(at.flexible);
-            reader.commit()?;
-            context.answered(Some(throttle_ms), ErrorCode::NONE);
-            Ok(Then::Array(coordinators))
-        }
+        (0, 0) => at.head(KINDS, reader, context),
         (1, _) => {
             let key = Some(reader.string(at.flexible));
             let (node, host, port) = (reader.i32(), reader.string(at.flexible), reader.i32());

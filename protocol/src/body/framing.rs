@@ -3,7 +3,10 @@
 //! Sources: RFC 1952 (gzip), `format_description.txt` and the framing of `org.xerial.snappy` (Snappy), `lz4_Frame_format.md`
 //! (LZ4), RFC 8878 (Zstandard).
 
-use crate::Codec;
+use crate::{
+    Codec,
+    reader::{Edge, Reader},
+};
 
 /// Bytes of gzip's last field, the uncompressed size modulo 2^32.
 pub(super) const GZIP_SIZE: usize = 4;
@@ -51,17 +54,11 @@ pub(super) fn start(codec: Codec, start: &[u8], records: u64) -> Start {
 
 /// The varint before a block of Snappy.
 pub(super) fn preamble(bytes: &[u8]) -> Option<u32> {
-    let mut value = 0u32;
-    for (&byte, shift) in bytes.iter().zip([0u32, 7, 14, 21, 28]) {
-        if shift == 28 && byte > 0x0f {
-            return None;
-        }
-        value |= u32::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
+    // Written as Kafka writes its own.
+    let mut edge = Edge::new(bytes.len(), 0);
+    let mut reader = Reader::new(bytes, &mut edge);
+    let size = reader.varint();
+    reader.commit().ok().map(|()| size)
 }
 
 /// `None`: this is no frame.

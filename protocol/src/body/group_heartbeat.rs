@@ -15,8 +15,8 @@ use crate::{
 
 /// First version of ConsumerGroupHeartbeat with a regular expression to subscribe by.
 const REGEX: i16 = 1;
-/// Which array of a ConsumerGroupHeartbeat request has the topics by name.
-const SUBSCRIBED: u8 = 1;
+/// Which part of a ConsumerGroupHeartbeat request the topics by name stand behind.
+const SUBSCRIBED: u8 = 0;
 
 pub(super) fn consumer_request<S: Sink>(
     at: &mut At,
@@ -54,7 +54,7 @@ pub(super) fn consumer_request<S: Sink>(
             Ok(Then::ValueEnd)
         }
         (1, _) => {
-            let (owned, sink) = topic(at, reader, context)?;
+            let (owned, sink) = topic(reader, context)?;
             sink.observe(Observation::OwnedTopic(owned));
             Ok(Then::End)
         }
@@ -141,7 +141,7 @@ fn assigned<S: Sink>(
         }
         (0, 1) if at.present => Ok(Then::StructEnd),
         (1, _) => {
-            let (assigned, sink) = topic(at, reader, context)?;
+            let (assigned, sink) = topic(reader, context)?;
             sink.observe(Observation::AssignedTopic(assigned));
             Ok(Then::End)
         }
@@ -165,7 +165,6 @@ fn result<'a, S>(
 
 /// Reads partitions of a topic that is given by its id.
 fn topic<'r, 'c, S>(
-    at: &At,
     reader: &mut Reader<'r, '_>,
     context: &'c mut Context<'_, S>,
 ) -> Read<(AssignedTopic<'c>, &'c mut S)>
@@ -173,7 +172,7 @@ where
     'r: 'c,
 {
     let id = TopicId(reader.fixed());
-    let partitions = at.ids(reader);
+    let partitions = reader.ids(true);
     reader.commit()?;
     let seq = context.seq();
     let topic = context.memory.topics.with_id(id);

@@ -16,13 +16,7 @@ const THROTTLE: i16 = 2;
 
 pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<Then> {
     match (at.level, at.part) {
-        (0, 0) => {
-            let throttle_ms = at.since(THROTTLE, || reader.i32());
-            let topics = reader.count(at.flexible);
-            reader.commit()?;
-            context.answered(throttle_ms, ErrorCode::NONE);
-            Ok(Then::Array(topics))
-        }
+        (0, 0) => at.head(THROTTLE, reader, context),
         (1, 0) => at.topic(Direction::Response, NEVER, reader, context),
         (2, _) => {
             let error = ErrorCode(reader.i16());
@@ -32,7 +26,7 @@ pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, contex
             reader.commit()?;
             context.entry.failed(error);
             context.sink.observe(Observation::EpochEnd(EpochEnd {
-                seq: context.entry.exchange.seq,
+                seq: context.seq(),
                 topic: context.memory.topics.describe(at.topic),
                 partition,
                 error,

@@ -47,7 +47,7 @@ pub(super) fn request<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, context
             }
             reader.commit()?;
             context.sink.observe(Observation::OffsetAsked(OffsetAsked {
-                seq: context.entry.exchange.seq,
+                seq: context.seq(),
                 topic: context.memory.topics.describe(at.topic),
                 partition,
                 timestamp,
@@ -60,13 +60,7 @@ pub(super) fn request<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, context
 
 pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<Then> {
     match (at.level, at.part) {
-        (0, 0) => {
-            let throttle_ms = at.since(ISOLATION, || reader.i32());
-            let topics = reader.count(at.flexible);
-            reader.commit()?;
-            context.answered(throttle_ms, ErrorCode::NONE);
-            Ok(Then::Array(topics))
-        }
+        (0, 0) => at.head(ISOLATION, reader, context),
         (1, 0) => at.topic(Direction::Response, NEVER, reader, context),
         (2, _) => {
             let partition = reader.i32();
@@ -82,7 +76,7 @@ pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, contex
             reader.commit()?;
             context.entry.failed(error);
             context.sink.observe(Observation::OffsetListed(OffsetListed {
-                seq: context.entry.exchange.seq,
+                seq: context.seq(),
                 topic: context.memory.topics.describe(at.topic),
                 partition,
                 error,

@@ -210,9 +210,9 @@ impl Metadata {
         let partition = reader.i32();
         let leader = reader.i32();
         let leader_epoch = if self.version >= LEADER_EPOCH { Some(reader.i32()) } else { None };
-        let replicas = self.node_ids(reader);
-        let in_sync = self.node_ids(reader);
-        let offline = if self.version >= OFFLINE { self.node_ids(reader) } else { NodeIds::default() };
+        let replicas = reader.ids(self.flexible);
+        let in_sync = reader.ids(self.flexible);
+        let offline = if self.version >= OFFLINE { reader.ids(self.flexible) } else { NodeIds::default() };
         reader.commit()?;
         context.entry.failed(error);
         context.sink.observe(Observation::PartitionMetadata(PartitionMetadata {
@@ -228,11 +228,6 @@ impl Metadata {
             offline,
         }));
         Ok(())
-    }
-
-    fn node_ids<'a>(&self, reader: &mut Reader<'a, '_>) -> NodeIds<'a> {
-        let count = reader.count(self.flexible) as usize;
-        NodeIds::from_wire(reader.bytes(count.saturating_mul(4)))
     }
 
     fn skip_tags(&mut self, reader: &mut Reader<'_, '_>) -> Read<()> {

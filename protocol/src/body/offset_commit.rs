@@ -6,7 +6,7 @@ use crate::{
     CommitHead, CommitPartition, CommitResult, Direction, ErrorCode, Observation, Sink, Transaction,
     body::{
         Context,
-        tree::{At, NEVER, Then},
+        tree::{ALWAYS, At, NEVER, Then},
     },
     reader::{Read, Reader},
 };
@@ -94,7 +94,7 @@ fn partition<S: Sink>(
     let _metadata = reader.nullable_string(at.flexible);
     reader.commit()?;
     context.sink.observe(Observation::CommitPartition(CommitPartition {
-        seq: context.entry.exchange.seq,
+        seq: context.seq(),
         topic: context.memory.topics.describe(at.topic),
         partition,
         offset,
@@ -112,7 +112,7 @@ pub(super) fn transactional_response<S: Sink>(
     reader: &mut Reader<'_, '_>,
     context: &mut Context<'_, S>,
 ) -> Read<Then> {
-    results(at, 0, NEVER, reader, context)
+    results(at, ALWAYS, NEVER, reader, context)
 }
 
 fn results<S: Sink>(
@@ -123,13 +123,7 @@ fn results<S: Sink>(
     context: &mut Context<'_, S>,
 ) -> Read<Then> {
     match (at.level, at.part) {
-        (0, 0) => {
-            let throttle_ms = at.since(throttle, || reader.i32());
-            let topics = reader.count(at.flexible);
-            reader.commit()?;
-            context.answered(throttle_ms, ErrorCode::NONE);
-            Ok(Then::Array(topics))
-        }
+        (0, 0) => at.head(throttle, reader, context),
         (1, 0) => at.topic(Direction::Response, topic_ids, reader, context),
         (2, _) => {
             let partition = reader.i32();
@@ -137,7 +131,7 @@ fn results<S: Sink>(
             reader.commit()?;
             context.entry.failed(error);
             context.sink.observe(Observation::CommitResult(CommitResult {
-                seq: context.entry.exchange.seq,
+                seq: context.seq(),
                 topic: context.memory.topics.describe(at.topic),
                 partition,
                 error,

@@ -36,20 +36,8 @@ pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, contex
     // Before there were several groups, the message itself was one.
     let level = if at.version < GROUPS { at.level.saturating_add(1) } else { at.level };
     match (level, at.part) {
-        (0, 0) => {
-            let throttle_ms = reader.i32();
-            let groups = reader.count(at.flexible);
-            reader.commit()?;
-            context.answered(Some(throttle_ms), ErrorCode::NONE);
-            Ok(Then::Array(groups))
-        }
-        (1, 0) if at.version < GROUPS => {
-            let throttle_ms = at.since(THROTTLE, || reader.i32());
-            let topics = reader.count(at.flexible);
-            reader.commit()?;
-            context.answered(throttle_ms, ErrorCode::NONE);
-            Ok(Then::Array(topics))
-        }
+        (0, 0) => at.head(THROTTLE, reader, context),
+        (1, 0) if at.version < GROUPS => at.head(THROTTLE, reader, context),
         (1, 0) => {
             let group = reader.string(at.flexible);
             let topics = reader.count(at.flexible);
@@ -73,7 +61,7 @@ pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, contex
             reader.commit()?;
             context.entry.failed(error);
             context.sink.observe(Observation::CommittedOffset(CommittedOffset {
-                seq: context.entry.exchange.seq,
+                seq: context.seq(),
                 topic: context.memory.topics.describe(at.topic),
                 partition,
                 offset,

@@ -1,8 +1,7 @@
 //! A record batch of which more than the head is wanted: bytes of it are kept, or its uncompressed size is measured.
 //!
-//! Measuring looks at the few bytes in which a codec's framing tells sizes (see `framing`); all between
-//! them is skipped, and so may be forwarded without being read. Where only decompression would tell, the records are kept
-//! for the sink, or not looked at.
+//! Measuring looks at the few bytes in which a codec's [`framing`] tells sizes; all between them is skipped, and so may be
+//! forwarded without being read. Where only decompression would tell, the records are kept for the sink, or not looked at.
 
 use crate::{
     BatchHead, BatchPlan, CaptureBudget, Captured, Codec, Measured, Observation, Sink, Unmeasured,
@@ -137,12 +136,12 @@ fn keep<S: Sink>(
 pub(super) fn go_on<S: Sink>(place: Place, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<()> {
     while let Some(Opened { head, step }) = &mut context.scratch.opened {
         let head = *head;
-        match step {
+        let (records, uncompressed, left) = match step {
             Step::Keep { bytes, after, .. } => {
                 let (bytes, after) = (reader.budgeted(*bytes as usize), *after);
                 reader.commit()?;
                 context.sink.observe(Observation::Captured(Captured {
-                    seq: context.entry.exchange.seq,
+                    seq: context.seq(),
                     direction: place.direction,
                     topic: context.memory.topics.describe(place.topic),
                     head,
@@ -155,63 +154,57 @@ pub(super) fn go_on<S: Sink>(place: Place, reader: &mut Reader<'_, '_>, context:
                 // Not more than the constant, so it fits.
                 let start = reader.ahead(records.min(framing::START as u64) as usize)?;
                 match framing::start(head.codec(), start, records) {
-                    Start::Told(size) => return measured(head, records, Ok(size), records, place, reader, context),
+                    Start::Told(size) => (records, Ok(size), records),
                     Start::Blocks => {
                         reader.skip(framing::XERIAL_HEAD as u64)?;
                         let left = records.saturating_sub(framing::XERIAL_HEAD as u64);
                         *step = Step::Block(Xerial { records, left, uncompressed: 0 });
+                        continue;
                     }
                     Start::Untold => match u32::try_from(records) {
                         Ok(bytes) if bytes <= capture => {
                             context.scratch.opened = None;
                             return keep(head, 0, bytes, 0, place, reader, context);
                         }
-                        _ => {
-                            let untold = Err(Unmeasured::Untold);
-                            return measured(head, records, untold, records, place, reader, context);
-                        }
+                        _ => (records, Err(Unmeasured::Untold), records),
                     },
-                    Start::Foreign => {
-                        let foreign = Err(Unmeasured::Implausible);
-                        return measured(head, records, foreign, records, place, reader, context);
-                    }
+                    Start::Foreign => (records, Err(Unmeasured::Implausible), records),
                 }
             }
             &mut Step::GzipSize { records } => {
                 let size = u32::from_le_bytes(reader.fixed::<{ framing::GZIP_SIZE }>());
                 reader.commit()?;
-                return measured(head, records, Ok(u64::from(size)), 0, place, reader, context);
+                (records, Ok(u64::from(size)), 0)
             }
-            &mut Step::Block(Xerial { records, left: 0, uncompressed }) => {
-                return measured(head, records, Ok(uncompressed), 0, place, reader, context);
-            }
-            &mut Step::Block(mut xerial) => {
-                let Some(left) = xerial.left.checked_sub(framing::XERIAL_LENGTH as u64) else {
-                    let torn = Err(Unmeasured::Implausible);
-                    return measured(head, xerial.records, torn, xerial.left, place, reader, context);
-                };
-                let block = u32::from_be_bytes(reader.fixed::<{ framing::XERIAL_LENGTH }>());
-                reader.commit()?;
-                xerial.left = left;
-                if block == 0 || u64::from(block) > left {
-                    let torn = Err(Unmeasured::Implausible);
-                    return measured(head, xerial.records, torn, left, place, reader, context);
+            &mut Step::Block(Xerial { records, left: 0, uncompressed }) => (records, Ok(uncompressed), 0),
+            &mut Step::Block(mut xerial) => match xerial.left.checked_sub(framing::XERIAL_LENGTH as u64) {
+                None => (xerial.records, Err(Unmeasured::Implausible), xerial.left),
+                Some(left) => {
+                    let block = u32::from_be_bytes(reader.fixed::<{ framing::XERIAL_LENGTH }>());
+                    reader.commit()?;
+                    xerial.left = left;
+                    if block > 0 && u64::from(block) <= left {
+                        *step = Step::Preamble { block, xerial };
+                        continue;
+                    }
+                    (xerial.records, Err(Unmeasured::Implausible), left)
                 }
-                *step = Step::Preamble { block, xerial };
-            }
+            },
             &mut Step::Preamble { block, mut xerial } => {
                 let length = block.min(framing::PREAMBLE as u32);
-                let preamble = reader.ahead(length as usize)?;
-                let Some(size) = framing::preamble(preamble) else {
-                    let lie = Err(Unmeasured::Implausible);
-                    return measured(head, xerial.records, lie, xerial.left, place, reader, context);
-                };
-                reader.skip(u64::from(block))?;
-                xerial.left = xerial.left.saturating_sub(u64::from(block));
-                xerial.uncompressed = xerial.uncompressed.saturating_add(u64::from(size));
-                *step = Step::Block(xerial);
+                match framing::preamble(reader.ahead(length as usize)?) {
+                    None => (xerial.records, Err(Unmeasured::Implausible), xerial.left),
+                    Some(size) => {
+                        reader.skip(u64::from(block))?;
+                        xerial.left = xerial.left.saturating_sub(u64::from(block));
+                        xerial.uncompressed = xerial.uncompressed.saturating_add(u64::from(size));
+                        *step = Step::Block(xerial);
+                        continue;
+                    }
+                }
             }
-        }
+        };
+        return measured(head, records, uncompressed, left, place, reader, context);
     }
     Ok(())
 }
@@ -231,7 +224,7 @@ fn measured<S: Sink>(
         if is_plausible { Ok(size) } else { Err(Unmeasured::Implausible) }
     });
     context.sink.observe(Observation::Measured(Measured {
-        seq: context.entry.exchange.seq,
+        seq: context.seq(),
         direction: place.direction,
         topic: context.memory.topics.describe(place.topic),
         head,

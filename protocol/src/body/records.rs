@@ -1,5 +1,4 @@
-//! The record batches of one partition: their heads are read, their records are skipped, or opened as the
-//! sink wishes.
+//! The record batches of one partition: their heads are read, their records are skipped, or [`opened`] as the sink wishes.
 //!
 //! Source of the layouts: `org.apache.kafka.common.record.DefaultRecordBatch` (magic 2) and `LegacyRecord` (0 and 1).
 

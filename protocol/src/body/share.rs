@@ -106,7 +106,6 @@ fn fetch_partition<S: Sink>(
             let (topic, record_bytes) = (context.memory.topics.describe(at.topic), u64::from(bytes));
             let answer = SharePartition { seq, topic, partition, error, acknowledge_error, record_bytes };
             context.sink.observe(Observation::SharePartition(answer));
-            at.sums = [0; 2];
             reader.skip(record_bytes)?;
             Ok(Then::PART)
         }

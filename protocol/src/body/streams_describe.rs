@@ -6,7 +6,7 @@ use crate::{
     ErrorCode, GroupDescribed, GroupKind, MemberDescribed, Observation, Sink,
     body::{
         Context,
-        tree::{At, Then},
+        tree::{ALWAYS, At, Then},
     },
     reader::{Read, Reader},
 };
@@ -17,18 +17,12 @@ const MEMBERS: i8 = 1;
 
 pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<Then> {
     match (at.level, at.part) {
-        (0, 0) => {
-            let throttle_ms = reader.i32();
-            let groups = reader.count(true);
-            reader.commit()?;
-            context.answered(Some(throttle_ms), ErrorCode::NONE);
-            Ok(Then::Array(groups))
-        }
+        (0, 0) => at.head(ALWAYS, reader, context),
         (1, part) => group(part, at, reader, context),
         (2, part) if at.kind == TOPOLOGY => subtopology(part, reader),
         (2, part) => member(part, at, reader, context),
         (3, part) if at.kind == TOPOLOGY => topic(part, at.array, reader),
-        (3, _) => of_member(at, reader),
+        (3, _) => of_member(at.array, reader),
         (4, _) => pair(reader),
         _ => Ok(Then::End),
     }
@@ -86,7 +80,7 @@ fn topic(part: u8, array_of: u8, reader: &mut Reader<'_, '_>) -> Read<Then> {
         return Ok(Then::End);
     }
     let _name = reader.string(true);
-    if array_of <= 2 {
+    if array_of < 2 {
         reader.commit()?;
         return Ok(Then::ValueEnd);
     }
@@ -132,9 +126,8 @@ const OFFSETS: u8 = 3;
 /// The first one that an array of tasks stands behind.
 const ASSIGNED: u8 = 5;
 
-fn of_member(at: &At, reader: &mut Reader<'_, '_>) -> Read<Then> {
-    // The part has been counted.
-    match at.array.saturating_sub(1) {
+fn of_member(array_of: u8, reader: &mut Reader<'_, '_>) -> Read<Then> {
+    match array_of {
         TAGS => return pair(reader),
         OFFSETS..ASSIGNED => {
             let _subtopology = reader.string(true);
@@ -142,7 +135,7 @@ fn of_member(at: &At, reader: &mut Reader<'_, '_>) -> Read<Then> {
         }
         _ => {
             let _subtopology = reader.string(true);
-            at.ids(reader);
+            reader.ids(true);
         }
     }
     reader.commit()?;

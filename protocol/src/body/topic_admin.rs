@@ -32,7 +32,7 @@ pub(super) fn create_response<S: Sink>(
     context: &mut Context<'_, S>,
 ) -> Read<Then> {
     match (at.level, at.part) {
-        (0, 0) => head(CREATE_THROTTLE, at, reader, context),
+        (0, 0) => at.head(CREATE_THROTTLE, reader, context),
         (1, 0) => {
             let name = reader.string(at.flexible);
             let id = at.since(CREATE_IDS, || TopicId(reader.fixed()));
@@ -65,7 +65,7 @@ pub(super) fn delete_response<S: Sink>(
     context: &mut Context<'_, S>,
 ) -> Read<Then> {
     match (at.level, at.part) {
-        (0, 0) => head(DELETE_THROTTLE, at, reader, context),
+        (0, 0) => at.head(DELETE_THROTTLE, reader, context),
         (1, _) => {
             let name = reader.nullable_string(at.flexible);
             let id = at.since(DELETE_IDS, || TopicId(reader.fixed()));
@@ -79,12 +79,4 @@ pub(super) fn delete_response<S: Sink>(
         }
         _ => Ok(Then::End),
     }
-}
-
-fn head<S: Sink>(throttle: i16, at: &At, reader: &mut Reader<'_, '_>, context: &mut Context<'_, S>) -> Read<Then> {
-    let throttle_ms = at.since(throttle, || reader.i32());
-    let topics = reader.count(at.flexible);
-    reader.commit()?;
-    context.answered(throttle_ms, ErrorCode::NONE);
-    Ok(Then::Array(topics))
 }

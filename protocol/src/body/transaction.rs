@@ -7,7 +7,7 @@ use crate::{
     ErrorCode, InitProducer, Observation, ProducerIdentity, Sink, Transaction, TransactionEnd, TransactionGroup,
     body::{
         Context,
-        tree::{At, Then},
+        tree::{ALWAYS, At, Then},
     },
     reader::{Halt, Read, Reader},
 };
@@ -119,13 +119,7 @@ pub(super) fn add_partitions_response<S: Sink>(
             context.answered(Some(throttle_ms), error);
             Ok(Then::Array(transactions))
         }
-        (1, 0) if at.version < TRANSACTIONS => {
-            let throttle_ms = reader.i32();
-            let topics = reader.count(at.flexible);
-            reader.commit()?;
-            context.answered(Some(throttle_ms), ErrorCode::NONE);
-            Ok(Then::Array(topics))
-        }
+        (1, 0) if at.version < TRANSACTIONS => at.head(ALWAYS, reader, context),
         (1 | 2, 0) => {
             let _transaction_or_topic = reader.string(at.flexible);
             let below = reader.count(at.flexible);

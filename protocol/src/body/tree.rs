@@ -6,7 +6,7 @@
 //! than its largest part.
 
 use crate::{
-    Direction, ErrorCode, PartitionIds, TopicId,
+    Direction, ErrorCode, TopicId,
     body::{Context, walk::Naming},
     reader::{Halt, Read, Reader, Tags},
     topics::Topic,
@@ -82,15 +82,26 @@ impl At {
         Ok(Then::Array(partitions))
     }
 
-    /// Reads an array of numbers.
-    pub(super) fn ids<'a>(&self, reader: &mut Reader<'a, '_>) -> PartitionIds<'a> {
-        let count = reader.count(self.flexible) as usize;
-        PartitionIds::from_wire(reader.bytes(count.saturating_mul(4)))
+    /// Reads the start of a response without an error of its own: the throttle time (from version `throttle` on), and how
+    /// many elements follow.
+    pub(super) fn head<S>(
+        &self,
+        throttle: i16,
+        reader: &mut Reader<'_, '_>,
+        context: &mut Context<'_, S>,
+    ) -> Read<Then> {
+        let throttle_ms = self.since(throttle, || reader.i32());
+        let elements = reader.count(self.flexible);
+        reader.commit()?;
+        context.answered(throttle_ms, ErrorCode::NONE);
+        Ok(Then::Array(elements))
     }
 }
 
 /// For [`At::topic`]: no version has ids.
 pub(super) const NEVER: i16 = i16::MAX;
+/// For [`At::head`]: all versions have a throttle time.
+pub(super) const ALWAYS: i16 = 0;
 
 /// See the module's first paragraph.
 #[derive(Debug, Clone, Copy)]
@@ -186,9 +197,9 @@ impl Tree {
     }
 
     fn enter(&mut self, count: u32) -> Read<()> {
-        self.at.array = self.at.part;
         self.at.level = self.at.level.saturating_add(1);
         self.at.part = 0;
+        self.at.array = self.array();
         *self.level()? = Level { part: 0, left: count };
         Ok(())
     }
@@ -204,12 +215,15 @@ impl Tree {
             let Some(above) = self.at.level.checked_sub(1) else { return Ok(true) };
             self.at.level = above;
             self.at.part = self.level()?.part;
-            self.at.array = match above.checked_sub(1) {
-                Some(above) => self.levels.get(above).map_or(0, |level| level.part),
-                None => 0,
-            };
+            self.at.array = self.array();
         }
         Ok(false)
+    }
+
+    /// Behind which part the array stands that the walk is in: the next one has been counted already.
+    fn array(&self) -> u8 {
+        let above = self.at.level.checked_sub(1).and_then(|above| self.levels.get(above));
+        above.map_or(0, |level| level.part.saturating_sub(1))
     }
 
     /// No schema has as many levels that this could fail.

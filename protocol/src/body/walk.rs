@@ -85,7 +85,7 @@ pub(super) fn current_leader<S: Sink>(
     let Some((leader, rest)) = field.split_first_chunk() else { return Err(Halt::Malformed) };
     let Some(leader_epoch) = rest.first_chunk() else { return Err(Halt::Malformed) };
     context.sink.observe(Observation::CurrentLeader(CurrentLeader {
-        seq: context.entry.exchange.seq,
+        seq: context.seq(),
         topic: context.memory.topics.describe(topic),
         partition,
         leader: i32::from_be_bytes(*leader),
