@@ -5,11 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use kafkascope_proxy::{Config, ConfigError, Ended, Proxy, StartError, top};
+use kafkascope_service::exit;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// Exit statuses of `sysexits.h`.
-const EX_USAGE: u8 = 64;
-const EX_OSERR: u8 = 71;
 
 /// As a shell reports a process that SIGTERM ended: connections were cut.
 const EX_STOPPED: u8 = 143;
@@ -20,14 +17,10 @@ fn main() -> ExitCode {
     }
     let config = match Config::load(std::env::args_os()) {
         Ok(config) => config,
-        Err(ConfigError::Usage(message)) => {
-            // Also `--help` and `--version`, which are no mistakes; nobody may be reading.
-            _ = message.print();
-            return if message.use_stderr() { EX_USAGE.into() } else { ExitCode::SUCCESS };
-        }
+        Err(ConfigError::Usage(message)) => return exit::told(&message),
         Err(error) => {
             eprintln!("kafkascope-proxy: {error}");
-            return EX_USAGE.into();
+            return exit::USAGE.into();
         }
     };
     kafkascope_service::log::init();
@@ -37,8 +30,8 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("kafkascope-proxy: {error}");
             match error.downcast_ref() {
-                Some(StartError::Export(_)) => EX_USAGE.into(),
-                Some(StartError::Bind { .. } | StartError::System(_)) => EX_OSERR.into(),
+                Some(StartError::Export(_)) => exit::USAGE.into(),
+                Some(StartError::Bind { .. } | StartError::System(_)) => exit::OSERR.into(),
                 None => ExitCode::FAILURE,
             }
         }

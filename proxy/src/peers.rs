@@ -93,19 +93,16 @@ impl Follower {
         loop {
             ticks.tick().await;
             for _ in 0..PAGES {
-                match timeout(TIMEOUT, ask(&self.url, self.instance.as_deref(), self.cursor))
-                    .await
-                    .unwrap_or(Err(PeerError::Timeout))
-                {
-                    Ok(page) => {
-                        if !self.learn(page) {
-                            break;
-                        }
-                    }
+                let answer = timeout(TIMEOUT, ask(&self.url, self.instance.as_deref(), self.cursor)).await;
+                let more = match answer.unwrap_or(Err(PeerError::Timeout)) {
+                    Ok(page) => self.learn(page),
                     Err(error) => {
                         self.failed(&error);
-                        break;
+                        false
                     }
+                };
+                if !more {
+                    break;
                 }
             }
         }
@@ -150,7 +147,7 @@ impl Follower {
 
 async fn ask(url: &PeerUrl, instance: Option<&str>, cursor: u64) -> Result<Page, PeerError> {
     let instance = instance.unwrap_or_default();
-    let path = format!("/api/facts?instance={instance}&since={}", cursor);
+    let path = format!("/api/facts?instance={instance}&since={cursor}");
     let stream = TcpStream::connect(url.address()).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get(path).header(HOST, url.address()).body(Body::empty())?;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod exit;
 mod listen;
 pub mod log;
 mod rate_limit;

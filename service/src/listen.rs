@@ -1,12 +1,12 @@
 //! Binding an address.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
-use crate::settings::{Host, ListenAddress};
+use crate::settings::ListenAddress;
 
 /// Connections that the kernel completes and keeps until they are accepted; it may allow fewer (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
@@ -16,12 +16,8 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// None of its addresses can be bound.
 pub fn listener(address: &ListenAddress) -> io::Result<TcpListener> {
-    let candidates: Vec<_> = match address.host() {
-        Host::Ip(ip) => vec![SocketAddr::new(*ip, address.port())],
-        Host::Name(name) => (name.as_str(), address.port()).to_socket_addrs()?.collect(),
-    };
     let mut failure = io::ErrorKind::NotFound.into();
-    for candidate in candidates {
+    for candidate in address.resolve()? {
         match bound(candidate) {
             Ok(listener) => return Ok(listener),
             Err(error) => failure = error.into(),

@@ -1,10 +1,10 @@
 // A consumer group that falls behind, catches up, seeks and commits ahead, and a transaction that carries its offsets.
 //
-//   java -cp KAFKA-JARS Groups.java BOOTSTRAP TOPIC PROTOCOL FOLDER [BOOTSTRAP]
+//   java -cp KAFKA-JARS Groups.java BOOTSTRAP TOPIC PROTOCOL FOLDER BOOTSTRAP
 //
-// The second bootstrap is for the producer of what the group falls behind by. PROTOCOL is classic or consumer. At each station it writes FOLDER/STATION, with the committed offsets that it knows as
-// JSON, and goes on when FOLDER/STATION.go is there; meanwhile it polls. The group and all client ids begin with the
-// topic's name. The topic has one partition.
+// The second bootstrap is for the producer of what the group falls behind by. PROTOCOL is classic or consumer. At each
+// station it writes FOLDER/STATION, with what the consumer knows of itself as JSON, and goes on when FOLDER/STATION.go is
+// there; meanwhile it polls. The group and all client ids begin with the topic's name. The topic has one partition.
 
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -40,9 +40,8 @@ public class Groups {
     topic = args[1];
     folder = Path.of(args[3]);
     partition = new TopicPartition(topic, 0);
-    String late = args.length > 4 ? args[4] : bootstrap;
     try (KafkaProducer<String, String> producer = producer(bootstrap, null);
-        KafkaProducer<String, String> later = producer(late, null);
+        KafkaProducer<String, String> later = producer(args[4], null);
         KafkaConsumer<String, String> consumer = consumer(args[2])) {
       produce(producer, MANY);
       consumer.subscribe(List.of(topic));
@@ -50,9 +49,7 @@ public class Groups {
       consumer.commitSync();
       station("read", consumer);
 
-      // A fetch that was under way must have ended, or it would bring what is produced next.
-      consumer.pause(List.of(partition));
-      for (long end = System.nanoTime() + 1_500_000_000L; System.nanoTime() < end; ) consumer.poll(Duration.ofMillis(100));
+      rest(consumer);
       produce(later, MORE);
       station("behind", consumer);
 
@@ -60,8 +57,7 @@ public class Groups {
       consumer.resume(List.of(partition));
       read(consumer, MORE - SOUGHT_OVER);
       consumer.commitSync();
-      consumer.pause(List.of(partition));
-      for (long end = System.nanoTime() + 1_500_000_000L; System.nanoTime() < end; ) consumer.poll(Duration.ofMillis(100));
+      rest(consumer);
       produce(later, 2 * AHEAD);
       consumer.commitSync(Map.of(partition, new OffsetAndMetadata(MANY + MORE + AHEAD)));
       soughtOver = SOUGHT_OVER;
@@ -120,6 +116,12 @@ public class Groups {
       ConsumerRecords<String, String> some = consumer.poll(Duration.ofMillis(100));
       polled += some.count();
     }
+  }
+
+  /** A fetch that was under way must have ended, or it would bring what is produced next. */
+  static void rest(KafkaConsumer<String, String> consumer) {
+    consumer.pause(List.of(partition));
+    for (long end = System.nanoTime() + 1_500_000_000L; System.nanoTime() < end; ) consumer.poll(Duration.ofMillis(100));
   }
 
   static Object consumed(KafkaConsumer<String, String> consumer) {

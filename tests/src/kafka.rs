@@ -2,6 +2,7 @@
 
 mod log;
 mod properties;
+mod tools;
 
 use std::fmt;
 use std::fs;
@@ -278,19 +279,6 @@ impl Cluster {
             })?;
         }
         Ok(())
-    }
-
-    /// The records in each partition of `topic`, as Kafka's own program tells: end offset less start offset.
-    pub fn record_counts(&self, topic: &str) -> Result<Vec<u64>> {
-        let offsets = |time: &str| -> Result<Vec<u64>> {
-            let tool = Tool::class(self.version, "org.apache.kafka.tools.GetOffsetShell")?;
-            let tool = tool.args(["--bootstrap-server", &self.direct(), "--topic", topic, "--time", time]);
-            let said = tool.run(Duration::from_secs(60))?;
-            let lines = said.lines().filter(|line| line.starts_with(topic));
-            lines.map(|line| Ok(line.rsplit(':').next().unwrap_or_default().parse()?)).collect()
-        };
-        let (start, end) = (offsets("-2")?, offsets("-1")?);
-        Ok(end.iter().zip(start).map(|(end, start)| end - start).collect())
     }
 
     /// Ends a broker at once, as a power cut would.

@@ -1,19 +1,15 @@
 //! The real `kafkascope-probe` as a child process.
 
-use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use rustix::process::Signal;
-use tempfile::TempDir;
 
-use crate::http;
 use crate::port::Port;
-use crate::process::{Memory, Process};
 use crate::program::Program;
-use crate::prometheus::Scrape;
+use crate::served::Served;
 use crate::testbed::which;
 
 /// Loading and checking kernel programs takes a second or two on a busy machine.
@@ -21,11 +17,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A running probe. Killed when dropped.
 #[derive(Debug)]
-pub struct Probe {
-    process: Process,
-    admin: Port,
-    _folder: TempDir,
-}
+pub struct Probe(Served);
 
 impl Probe {
     /// Starts one with more flags and waits until it is ready.
@@ -35,8 +27,6 @@ impl Probe {
 
     /// The same by way of another program, such as one that enters a namespace first.
     pub fn start_by<B: AsRef<str>, S: AsRef<str>>(before: &[B], flags: impl IntoIterator<Item = S>) -> Result<Self> {
-        let admin = Port::claim()?;
-        let folder = tempfile::Builder::new().prefix("kafkascope-probe-").tempdir()?;
         let mut command = match before.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first.as_ref());
@@ -45,55 +35,22 @@ impl Probe {
             }
             None => command()?,
         };
-        command.arg("--admin").arg(admin.address().to_string());
         flags.into_iter().for_each(|flag| _ = command.arg(flag.as_ref()));
-        let process = Process::start("kafkascope-probe", &command, &folder.path().join("log"))?;
-        let mut probe = Self { process, admin, _folder: folder };
-        let admin = probe.admin.address();
-        probe.process.until("the probe to be ready", START_LIMIT, || Ok(http::ask(admin, "/readyz")?.0 == 200))?;
-        Ok(probe)
+        Ok(Self(Served::start("kafkascope-probe", command, Port::claim()?, START_LIMIT)?))
     }
+}
 
-    /// Address of its admin endpoint.
-    #[must_use]
-    pub fn admin(&self) -> SocketAddr {
-        self.admin.address()
+impl Deref for Probe {
+    type Target = Served;
+
+    fn deref(&self) -> &Served {
+        &self.0
     }
+}
 
-    /// `/metrics` now.
-    pub fn metrics(&self) -> Result<Scrape> {
-        Scrape::parse(&http::get(self.admin.address(), "/metrics")?)
-    }
-
-    /// The process.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
-    }
-
-    /// Its memory.
-    pub fn memory(&self) -> Result<Memory> {
-        self.process.memory()
-    }
-
-    /// Sends SIGTERM.
-    pub fn terminate(&self) -> Result<()> {
-        self.process.signal(Signal::TERM)
-    }
-
-    /// Waits for its end.
-    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        self.process.wait(limit)
-    }
-
-    /// Ends it at once, as the kernel does when memory is short.
-    pub fn kill(&mut self) -> Result<()> {
-        self.process.kill()
-    }
-
-    /// What it has logged.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.process.output()
+impl DerefMut for Probe {
+    fn deref_mut(&mut self) -> &mut Served {
+        &mut self.0
     }
 }
 

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::Signal;
 use serde::Deserialize;
-use tempfile::TempDir;
 
 use crate::http;
 use crate::port::Port;
-use crate::process::{Memory, Process};
 use crate::program::Program;
-use crate::prometheus::Scrape;
+use crate::served::Served;
 
 /// The proxy has nothing to wait for at its start.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -49,11 +47,7 @@ impl ProxySpec {
 
 /// A running proxy. Killed when dropped.
 #[derive(Debug)]
-pub struct Proxy {
-    process: Process,
-    admin: Port,
-    _folder: TempDir,
-}
+pub struct Proxy(Served);
 
 /// A row of `/api/clients`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -108,29 +102,12 @@ impl Proxy {
 
     /// The same, with its admin endpoint at `admin`.
     pub fn start_at(spec: &ProxySpec, admin: Port) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("kafkascope-proxy-").tempdir()?;
         let mut command = command()?;
-        command.arg("--admin").arg(admin.address().to_string());
         for route in &spec.routes {
             command.args(["--route", route]);
         }
         command.args(&spec.flags).envs(spec.environment.iter().map(|(key, value)| (key, value)));
-        let process = Process::start("kafkascope-proxy", &command, &folder.path().join("log"))?;
-        let mut proxy = Self { process, admin, _folder: folder };
-        let admin = proxy.admin.address();
-        proxy.process.until("the proxy to be ready", START_LIMIT, || Ok(http::ask(admin, "/readyz")?.0 == 200))?;
-        Ok(proxy)
-    }
-
-    /// Address of its admin endpoint.
-    #[must_use]
-    pub fn admin(&self) -> SocketAddr {
-        self.admin.address()
-    }
-
-    /// `/metrics` now.
-    pub fn metrics(&self) -> Result<Scrape> {
-        Scrape::parse(&http::get(self.admin.address(), "/metrics")?)
+        Ok(Self(Served::start("kafkascope-proxy", command, admin, START_LIMIT)?))
     }
 
     /// `/api/clients` now.
@@ -141,7 +118,7 @@ impl Proxy {
             Named { clients: Vec<Client> },
             Bare(Vec<Client>),
         }
-        let body = http::get(self.admin.address(), "/api/clients")?;
+        let body = http::get(self.admin(), "/api/clients")?;
         let answer = serde_json::from_str(&body).with_context(|| format!("not a list of clients: {body}"))?;
         Ok(match answer {
             Answer::Named { clients } | Answer::Bare(clients) => clients,
@@ -155,37 +132,19 @@ impl Proxy {
         ensure!(rows.next().is_none(), "/api/clients has {client_id} more than once");
         Ok(row)
     }
+}
 
-    /// The process.
-    pub fn process(&mut self) -> &mut Process {
-        &mut self.process
+impl Deref for Proxy {
+    type Target = Served;
+
+    fn deref(&self) -> &Served {
+        &self.0
     }
+}
 
-    /// Its memory.
-    pub fn memory(&self) -> Result<Memory> {
-        self.process.memory()
-    }
-
-    /// Sends SIGTERM.
-    pub fn terminate(&self) -> Result<()> {
-        self.process.signal(Signal::TERM)
-    }
-
-    /// Waits for its end.
-    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
-        self.process.wait(limit)
-    }
-
-    /// The end of what it has logged.
-    #[must_use]
-    pub fn last_words(&self) -> String {
-        self.process.log_tail(12)
-    }
-
-    /// What it has logged.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.process.output()
+impl DerefMut for Proxy {
+    fn deref_mut(&mut self) -> &mut Served {
+        &mut self.0
     }
 }
 

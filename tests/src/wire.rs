@@ -97,13 +97,26 @@ pub fn batch(codec: i16, records: i32, payload: &[u8]) -> Vec<u8> {
     Body::default().i64(0).i32(length).i32(-1).i8(2).raw(&checksum).raw(checked.bytes()).0
 }
 
-/// A Produce request v3 with one topic, one partition and `batches`.
+/// A Produce request v3 with one topic, its first partition and `batches`.
 #[must_use]
 pub fn produce(correlation_id: i32, client_id: Option<&str>, acks: i16, topic: &str, batches: &[u8]) -> Vec<u8> {
+    produce_to(0, correlation_id, client_id, acks, topic, batches)
+}
+
+/// The same for another partition.
+#[must_use]
+pub fn produce_to(
+    partition: i32,
+    correlation_id: i32,
+    client_id: Option<&str>,
+    acks: i16,
+    topic: &str,
+    batches: &[u8],
+) -> Vec<u8> {
     let length = i32::try_from(batches.len()).unwrap_or(i32::MAX);
     let request = Body::request(api::PRODUCE, 3, correlation_id, client_id);
     let request = request.string(None).i16(acks).i32(30_000).i32(1).string(Some(topic));
-    request.i32(1).i32(0).i32(length).raw(batches).frame()
+    request.i32(1).i32(partition).i32(length).raw(batches).frame()
 }
 
 /// A connection that sends and receives whole frames.

@@ -15,9 +15,9 @@ use std::time::Duration;
 use clap::Parser;
 use kafkascope_service::settings::{self, Check, count, duration, export};
 pub use kafkascope_service::settings::{Host, ListenAddress, SettingsError as ConfigError, UpstreamAddress};
+use kafkascope_telemetry::knowledge::MAX_PEERS;
 
 use flags::Flags;
-use kafkascope_telemetry::knowledge::MAX_PEERS;
 pub use peer::PeerUrl;
 pub use route::{Observe, Route};
 

@@ -18,9 +18,7 @@ impl PeerUrl {
             _ => Err(wrong()),
         }
     }
-}
 
-impl PeerUrl {
     /// `HOST:PORT`.
     pub(crate) fn address(&self) -> &str {
         &self.0

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -231,12 +231,8 @@ impl Api {
     }
 
     fn connect(&self) -> io::Result<TcpStream> {
-        let addresses: Vec<SocketAddr> = match self.0.host() {
-            crate::config::Host::Ip(ip) => vec![SocketAddr::new(*ip, self.0.port())],
-            crate::config::Host::Name(name) => (name.as_str(), self.0.port()).to_socket_addrs()?.collect(),
-        };
         let mut last = io::ErrorKind::NotFound.into();
-        for address in addresses {
+        for address in self.0.resolve()? {
             match TcpStream::connect_timeout(&address, PATIENCE) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,

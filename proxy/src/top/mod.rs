@@ -19,14 +19,10 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use kafkascope_service::exit;
 
 use crate::config::UpstreamAddress;
 use api::Api;
-
-/// Exit statuses of `sysexits.h`.
-const EX_USAGE: u8 = 64;
-const EX_UNAVAILABLE: u8 = 69;
-const EX_OSERR: u8 = 71;
 
 /// Live view of the clients, topics and groups of a proxy that runs.
 ///
@@ -56,15 +52,11 @@ and all was to be printed once, 71 when the terminal cannot be used, 143 upon SI
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let flags = match Flags::try_parse_from(arguments) {
         Ok(flags) => flags,
-        Err(message) => {
-            // Also `--help` and `--version`, which are no mistakes; nobody may be reading.
-            _ = message.print();
-            return if message.use_stderr() { EX_USAGE.into() } else { ExitCode::SUCCESS };
-        }
+        Err(message) => return exit::told(&message),
     };
     let address = match UpstreamAddress::parse(&flags.admin) {
         Ok(address) => address,
-        Err(problem) => return failed(EX_USAGE, &format!("--admin: {:?} {problem}", flags.admin)),
+        Err(problem) => return failed(exit::USAGE, &format!("--admin: {:?} {problem}", flags.admin)),
     };
     let api = Api::new(address);
     if flags.json || flags.once || !io::stdout().is_terminal() {
@@ -72,7 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     match terminal::run(&api) {
         Ok(status) => status.into(),
-        Err(error) => failed(EX_OSERR, &format!("the terminal cannot be used: {error}")),
+        Err(error) => failed(exit::OSERR, &format!("the terminal cannot be used: {error}")),
     }
 }
 
@@ -84,7 +76,7 @@ fn once(api: &Api, json: bool) -> ExitCode {
             _ = io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Err(error) => failed(EX_UNAVAILABLE, &format!("{} does not answer: {error}", api.address())),
+        Err(error) => failed(exit::UNAVAILABLE, &format!("{} does not answer: {error}", api.address())),
     }
 }
 

@@ -4,7 +4,7 @@ use ratatui::text::Span;
 
 use super::api::Snapshot;
 use super::model::Pane;
-use super::rows::{columns, rows};
+use super::rows::{Cell, columns, rows};
 
 /// All main tables, each under its name.
 pub(super) fn tables(known: &Snapshot) -> String {
@@ -13,7 +13,7 @@ pub(super) fn tables(known: &Snapshot) -> String {
         let mut rows = rows(&pane, known);
         rows.sort_by(|one, other| one.key.cmp(&other.key));
         let mut lines: Vec<Vec<String>> = vec![columns.iter().map(|column| column.title.to_owned()).collect()];
-        lines.extend(rows.iter().map(|row| row.cells.iter().map(super::rows::Cell::show).collect()));
+        lines.extend(rows.iter().map(|row| row.cells.iter().map(Cell::show).collect()));
         let width = |at: usize| lines.iter().filter_map(|line| line.get(at)).map(|cell| width(cell)).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns.len()).map(width).collect();
         let line = |cells: &Vec<String>| {

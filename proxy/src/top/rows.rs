@@ -1,6 +1,8 @@
 //! Tables of what is known: one for each pane, all of the same shape, so that sorting, filtering and drawing are written once.
 
-use super::api::{ClientUse, Latency, Moved, Snapshot};
+use std::collections::BTreeMap;
+
+use super::api::{ApiUse, Client, ClientUse, Group, Latency, Moved, Snapshot, Topic, TopicUse};
 use super::model::Pane;
 
 /// A column of a table.
@@ -179,19 +181,18 @@ pub(super) fn rows(pane: &Pane, known: &Snapshot) -> Vec<Row> {
         Pane::Topics => topics(known),
         Pane::Groups => groups(known),
         Pane::TopicsOfClient(key) => {
-            let client = known.clients.iter().find(|client| is(key, &client.client_id, &client.address));
             let cluster = |name: &str| {
                 let topic = known.topics.iter().find(|topic| topic.topic == name);
                 topic.and_then(|topic| topic.cluster.clone()).unwrap_or_default()
             };
-            let topics = client.map_or(&[][..], |client| &client.topics);
-            let row = |used: &super::api::TopicUse| {
+            let topics = client(known, key).map_or(&[][..], |client| &client.topics);
+            let row = |used: &TopicUse| {
                 let key = Key(used.topic.clone(), cluster(&used.topic));
                 moved(key, vec![Cell::Text(used.topic.clone())], used.moved)
             };
             topics.iter().map(row).collect()
         }
-        Pane::ApisOfClient(key) => apis(known, key),
+        Pane::ApisOfClient(key) => client(known, key).map(apis).unwrap_or_default(),
         Pane::ClientsOfTopic(key) => {
             let topic = known.topics.iter().find(|topic| is(key, &topic.topic, topic.cluster.as_deref().unwrap_or("")));
             let row = |used: &ClientUse| {
@@ -204,12 +205,16 @@ pub(super) fn rows(pane: &Pane, known: &Snapshot) -> Vec<Row> {
     }
 }
 
+fn client<'a>(known: &'a Snapshot, key: &Key) -> Option<&'a Client> {
+    known.clients.iter().find(|client| is(key, &client.client_id, &client.address))
+}
+
 fn is(key: &Key, name: &str, place: &str) -> bool {
     key.0 == name && key.1 == place
 }
 
 fn clients(known: &Snapshot) -> Vec<Row> {
-    let row = |client: &super::api::Client| {
+    let row = |client: &Client| {
         // Of one that does both, the slower.
         let latency = |of: fn(&Latency) -> f64| {
             let both = [client.produce_ms, client.fetch_ms];
@@ -220,7 +225,7 @@ fn clients(known: &Snapshot) -> Vec<Row> {
             cells: vec![
                 Cell::Text(client.client_id.clone()),
                 Cell::Text(client.address.clone()),
-                Cell::Text(client.software.clone().unwrap_or_else(|| "-".to_owned())),
+                or_dash(&client.software),
                 Cell::Number(Some(client.connections as f64)),
                 names(&client.acks),
                 names(&client.codecs),
@@ -240,11 +245,11 @@ fn clients(known: &Snapshot) -> Vec<Row> {
 }
 
 fn topics(known: &Snapshot) -> Vec<Row> {
-    let row = |topic: &super::api::Topic| Row {
+    let row = |topic: &Topic| Row {
         key: Key(topic.topic.clone(), topic.cluster.clone().unwrap_or_default()),
         cells: vec![
             Cell::Text(topic.topic.clone()),
-            Cell::Text(topic.cluster.clone().unwrap_or_else(|| "-".to_owned())),
+            or_dash(&topic.cluster),
             Cell::Bytes(Some(topic.bytes_in_per_s)),
             Cell::Bytes(Some(topic.bytes_out_per_s)),
             Cell::Number(Some(topic.records_in_per_s)),
@@ -260,30 +265,26 @@ fn topics(known: &Snapshot) -> Vec<Row> {
 }
 
 fn groups(known: &Snapshot) -> Vec<Row> {
-    let known_text = |text: &Option<String>| Cell::Text(text.clone().unwrap_or_else(|| "-".to_owned()));
-    let row = |group: &super::api::Group| Row {
+    let row = |group: &Group| Row {
         key: Key(group.group.clone(), String::new()),
         cells: vec![
             Cell::Text(group.group.clone()),
-            known_text(&group.state),
+            or_dash(&group.state),
             Cell::Number(group.members.as_ref().map(|members| members.count() as f64)),
             Cell::Number(group.topics.as_ref().map(|topics| topics.count() as f64)),
             Cell::Number(group.lag),
             Cell::Number(group.time_lag_s),
             Cell::Number(group.commit_rate),
             Cell::Number(group.rebalances),
-            known_text(&group.attribution),
+            or_dash(&group.attribution),
         ],
         measure: Measure::Level(group.lag.unwrap_or(0.0)),
     };
     known.groups.iter().map(row).collect()
 }
 
-fn apis(known: &Snapshot, key: &Key) -> Vec<Row> {
-    let Some(client) = known.clients.iter().find(|client| is(key, &client.client_id, &client.address)) else {
-        return Vec::new();
-    };
-    let row = |(api, used): (&String, &super::api::ApiUse)| Row {
+fn apis(client: &Client) -> Vec<Row> {
+    let row = |(api, used): (&String, &ApiUse)| Row {
         key: Key(api.clone(), String::new()),
         cells: vec![
             Cell::Text(api.clone()),
@@ -304,7 +305,12 @@ fn moved(key: Key, mut cells: Vec<Cell>, moved: Moved) -> Row {
     Row { key, cells, measure: Measure::Total((bytes_in + bytes_out) as f64) }
 }
 
-fn names(counts: &std::collections::BTreeMap<String, u64>) -> Cell {
+/// Text that may not be known.
+fn or_dash(text: &Option<String>) -> Cell {
+    Cell::Text(text.clone().unwrap_or_else(|| "-".to_owned()))
+}
+
+fn names(counts: &BTreeMap<String, u64>) -> Cell {
     let names: Vec<&str> = counts.keys().map(String::as_str).collect();
     Cell::Text(if names.is_empty() { "-".to_owned() } else { names.join(" ") })
 }

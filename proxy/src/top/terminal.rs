@@ -87,11 +87,11 @@ fn watch_signals() -> io::Result<Arc<AtomicU8>> {
     let came = Arc::new(AtomicU8::new(0));
     let noted = Arc::clone(&came);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _context = runtime.enter();
+    let context = runtime.enter();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    drop(_context);
+    drop(context);
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
             let number = tokio::select! {

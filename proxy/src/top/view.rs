@@ -1,5 +1,6 @@
 //! How it looks: a line that says where one is, a table, and a line of keys.
 
+use std::cmp::Reverse;
 use std::time::Instant;
 
 use ratatui::Frame;
@@ -8,10 +9,11 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 use ratatui::widgets::{Paragraph, Row as TableRow, Table, TableState};
 
+use super::api::Snapshot;
 use super::keys::HELP;
 use super::model::{Model, Pane};
 use super::plain::nothing;
-use super::rows::{Column, neutral};
+use super::rows::{Cell, Column, neutral};
 
 /// Characters of a sparkline.
 const SPARKS: usize = 10;
@@ -41,30 +43,20 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: Instant) {
     let sparks = if body.width < NARROW { FEW_SPARKS } else { SPARKS };
     let (columns, first) = fitting(model.columns(), body.width, sparks);
     let looked = model.looked();
-    let title = |&at: &usize| {
-        let column = model.columns().get(at);
-        let arrow = if looked.sort == Some(at) { if looked.reversed { "\u{25b3}" } else { "\u{25bd}" } } else { "" };
-        aligned(column, format!("{}{arrow}", column.map_or("", |column| column.title)))
+    let arrow = |sort| match (looked.sort == sort, looked.reversed) {
+        (false, _) => "",
+        (true, false) => "\u{25bd}",
+        (true, true) => "\u{25b3}",
     };
-    let arrow = if looked.sort.is_some() {
-        ""
-    } else if looked.reversed {
-        "\u{25b3}"
-    } else {
-        "\u{25bd}"
-    };
-    let header = columns.iter().map(title).chain([Text::raw(format!("PAST{arrow}"))]);
+    let title = |&(at, column): &(usize, &Column)| aligned(column, format!("{}{}", column.title, arrow(Some(at))));
+    let header = columns.iter().map(title).chain([Text::raw(format!("PAST{}", arrow(None)))]);
     let lines = rows.iter().map(|row| {
-        let cells = columns.iter().map(|&at| {
-            let text = row.cells.get(at).map(super::rows::Cell::show).unwrap_or_default();
-            aligned(model.columns().get(at), text)
-        });
+        let text = |at: usize| row.cells.get(at).map(Cell::show).unwrap_or_default();
+        let cells = columns.iter().map(|&(at, column)| aligned(column, text(at)));
         TableRow::new(cells.chain([Text::raw(sparkline(&model.past(&row.key), sparks))]))
     });
-    let widths = columns.iter().map(|&at| match model.columns().get(at) {
-        Some(column) if at > 0 => Constraint::Length(column.width),
-        _ => Constraint::Length(first),
-    });
+    let width = |&(at, column): &(usize, &Column)| Constraint::Length(if at > 0 { column.width } else { first });
+    let widths = columns.iter().map(width);
     let table = Table::new(lines, widths.chain([Constraint::Length(sparks as u16)]))
         .header(TableRow::new(header).style(Style::new().add_modifier(Modifier::BOLD)))
         .column_spacing(1)
@@ -74,8 +66,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, now: Instant) {
 }
 
 fn tabs(model: &Model) -> Line<'static> {
-    let count =
-        |of: fn(&super::api::Snapshot) -> usize| model.known().map_or_else(String::new, |known| of(known).to_string());
+    let count = |of: fn(&Snapshot) -> usize| model.known().map_or_else(String::new, |known| of(known).to_string());
     let main = [
         (Pane::Clients, "1 clients", count(|known| known.clients.len())),
         (Pane::Topics, "2 topics", count(|known| known.topics.len())),
@@ -115,29 +106,26 @@ fn where_one_is(model: &Model, now: Instant) -> Line<'static> {
     Line::from(text)
 }
 
-/// Indexes of the columns that have room, and the width of the first.
-fn fitting(columns: &[Column], width: u16, sparks: usize) -> (Vec<usize>, u16) {
-    let mut kept: Vec<usize> = (0..columns.len()).collect();
-    let of = |at: usize| columns.get(at).map_or(0, |column| column.width);
+/// The columns that have room, with their indexes, and the width of the first.
+fn fitting(columns: &[Column], width: u16, sparks: usize) -> (Vec<(usize, &Column)>, u16) {
+    let mut kept: Vec<(usize, &Column)> = columns.iter().enumerate().collect();
+    let least = columns.first().map_or(0, |column| column.width);
     loop {
-        let others: u16 = kept.iter().filter(|&&at| at > 0).map(|&at| of(at) + 1).sum();
+        let others: u16 = kept.iter().skip(1).map(|(_, column)| column.width + 1).sum();
         let left = width.saturating_sub(others + sparks as u16 + 1);
         // The lightest, and of those the last.
-        let lightest = kept
-            .iter()
-            .enumerate()
-            .filter(|&(_, &at)| at > 0)
-            .min_by_key(|&(place, &at)| (columns.get(at).map(|column| column.weight), std::cmp::Reverse(place)));
+        let lightest = kept.iter().enumerate().skip(1);
+        let lightest = lightest.min_by_key(|&(place, (_, column))| (column.weight, Reverse(place)));
         match lightest {
-            Some((place, _)) if left < of(0) => _ = kept.remove(place),
+            Some((place, _)) if left < least => _ = kept.remove(place),
             _ => return (kept, left),
         }
     }
 }
 
-fn aligned(column: Option<&Column>, text: String) -> Text<'static> {
+fn aligned(column: &Column, text: String) -> Text<'static> {
     let text = Text::raw(text);
-    if column.is_some_and(|column| column.is_number) { text.right_aligned() } else { text }
+    if column.is_number { text.right_aligned() } else { text }
 }
 
 /// The last points as bars, each as high as its share of the highest that is shown.

@@ -1,7 +1,8 @@
 //! Addresses: `127.0.0.1:9092`, `[::1]:9092`, `kafka-1.internal:9092`.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// Where to listen. Port 0 lets the system choose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,16 +36,18 @@ impl ListenAddress {
         Endpoint::parse(text).map(Self)
     }
 
-    /// The host.
-    #[must_use]
-    pub fn host(&self) -> &Host {
-        &self.0.host
-    }
-
     /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.0.port
+    }
+
+    /// What it stands for: of a name all its addresses. Blocks while a name is resolved.
+    ///
+    /// # Errors
+    /// The name cannot be resolved.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        self.0.resolve()
     }
 }
 
@@ -71,9 +74,24 @@ impl UpstreamAddress {
     pub fn port(&self) -> u16 {
         self.0.port
     }
+
+    /// What it stands for: of a name all its addresses. Blocks while a name is resolved.
+    ///
+    /// # Errors
+    /// The name cannot be resolved.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        self.0.resolve()
+    }
 }
 
 impl Endpoint {
+    fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        match &self.host {
+            Host::Ip(ip) => Ok(vec![SocketAddr::new(*ip, self.port)]),
+            Host::Name(name) => Ok((name.as_str(), self.port).to_socket_addrs()?.collect()),
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = || "is not an address such as 127.0.0.1:9092, [::1]:9092 or localhost:9092".to_owned();
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;

@@ -101,9 +101,7 @@ impl Load {
 impl Lane {
     fn open(broker: SocketAddr, topic: &str, partition: i32) -> Result<Self> {
         let batch = wire::batch(0, RECORDS.into(), &records());
-        let produce = Body::request(api::PRODUCE, 3, 1, Some("load")).string(None).i16(1).i32(30_000);
-        let produce = produce.i32(1).string(Some(topic)).i32(1).i32(partition);
-        let produce = produce.i32(i32::try_from(batch.len())?).raw(&batch).frame();
+        let produce = wire::produce_to(partition, 1, Some("load"), 1, topic, &batch);
         let connection = Connection::open(broker)?;
         let mut lane = Self { connection, topic: topic.to_owned(), partition, produce, batch_bytes: batch.len() };
         // A broker tells of a topic before it leads its partitions.

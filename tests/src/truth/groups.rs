@@ -4,10 +4,9 @@
 //! What stands at a moment has to be read at that moment, so the clients stop at stations and both sides are read there. The
 //! oracles' own requests would be among those that brokers count, so all this has a proxy of its own, after the others.
 
-use std::{fs, net::SocketAddr, path::Path, thread, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Context, Result, anyhow, ensure};
-use serde::Deserialize;
+use anyhow::{Context, Result};
 
 use super::{
     ours::{self, Filter, key},
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     eventually::eventually,
-    java::Tool,
+    groups::{Clients, Stations},
     kafka::Cluster,
     proxy::{Proxy, ProxySpec},
     receiver::Receiver,
@@ -29,17 +28,7 @@ const WHOLE: Duration = Duration::from_secs(600);
 /// Exports come each second. A figure that is not right by then is taken as it is.
 const CATCH_UP: Duration = Duration::from_secs(12);
 
-const STATIONS: [&str; 6] = ["read", "behind", "ahead", "pending", "committed", "aborted"];
 const TOOL: &str = "kafka-consumer-groups";
-
-/// What the clients say at a station.
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Station {
-    position: f64,
-    consumed: f64,
-    sought_over: f64,
-    ahead: f64,
-}
 
 /// Lets the clients work and compares at their stations.
 pub(crate) fn run(
@@ -51,34 +40,24 @@ pub(crate) fn run(
     let receiver = Receiver::start()?;
     let flags = ["--otlp-endpoint", &receiver.grpc_endpoint(), "--otlp-protocol", "grpc", "--export-interval", "1s"];
     let _proxy = Proxy::start(&ProxySpec::new(routes).flags(flags))?;
-    let folder = tempfile::tempdir()?;
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/Groups.java");
     let past = |change| if breaking == Some(change) { &bootstrap.direct } else { &bootstrap.proxied };
-    let arguments = [past(Break::UnseenConsumer), GROUP_TOPIC, "classic"];
-    let tool = Tool::source(cluster.version(), &source)?.args(arguments).args([folder.path()]);
-    let tool = tool.args([past(Break::UnseenRecords)]);
-    let clients = thread::spawn(move || tool.run(WHOLE));
-    let play = Play { cluster, receiver: &receiver, folder: folder.path() };
-    let rows = play.rows(&|| clients.is_finished());
-    if rows.is_err() {
-        // Lets them end.
-        for station in STATIONS {
-            fs::write(folder.path().join(format!("{station}.go")), "")?;
-        }
-    }
-    let said = clients.join().map_err(|_panic| anyhow!("the clients' thread panicked"))?;
-    let rows = rows?;
-    said.map(|_| rows)
+    let clients = Clients {
+        bootstrap: past(Break::UnseenConsumer),
+        late: past(Break::UnseenRecords),
+        topic: GROUP_TOPIC,
+        protocol: "classic",
+    };
+    clients.run(cluster.version(), WHOLE, |stations| Play { cluster, receiver: &receiver, stations }.rows())
 }
 
 struct Play<'a> {
     cluster: &'a Cluster,
     receiver: &'a Receiver,
-    folder: &'a Path,
+    stations: &'a Stations<'a>,
 }
 
 impl Play<'_> {
-    fn rows(&self, ended: &dyn Fn() -> bool) -> Result<Vec<Row>> {
+    fn rows(&self) -> Result<Vec<Row>> {
         let group = format!("{GROUP_TOPIC}-group");
         let consumer = format!("{GROUP_TOPIC}-consumer");
         let of_topic = [("topic", GROUP_TOPIC)];
@@ -87,13 +66,13 @@ impl Play<'_> {
         let named = [("messaging.consumer.group.name", group.as_str())];
         let mut rows = Vec::new();
 
-        self.at("read", ended)?;
+        self.stations.reach("read")?;
         let (offset, lag) = self.described(&group)?;
         rows.push(self.row(40, "committed offset, at rest", "kafka.consumer_group.offset", &of_group, offset, TOOL));
         rows.push(self.row(24, "committed lag, at rest", "kafka.consumer_group.lag", &of_group, lag, TOOL));
-        self.go("read")?;
+        self.stations.leave("read")?;
 
-        let said = self.at("behind", ended)?;
+        let said = self.stations.reach("behind")?;
         let (offset, lag) = self.described(&group)?;
         let end = self.listed("-1")?;
         rows.push(self.row(40, "committed offset, behind", "kafka.consumer_group.offset", &of_group, offset, TOOL));
@@ -107,23 +86,23 @@ impl Play<'_> {
         rows.push(self.row(39, "newest offset", "kafka.partition.current_offset", &of_topic, end, source));
         let start = self.listed("-2")?;
         rows.push(self.row(39, "oldest offset", "kafka.partition.oldest_offset", &of_topic, start, source));
-        self.go("behind")?;
+        self.stations.leave("behind")?;
 
-        let said = self.at("ahead", ended)?;
+        let said = self.stations.reach("ahead")?;
         let (offset, _) = self.described(&group)?;
         rows.push(self.row(40, "committed offset, ahead", "kafka.consumer_group.offset", &of_group, offset, TOOL));
         let (metric, source) = ("kafkascope.consumer.skipped_records", "the client's seek");
         rows.push(self.row(44, "records sought over", metric, &reader, said.sought_over, source));
         let (metric, source) = ("kafkascope.consumer_group.commits.ahead", "the client's commits");
         rows.push(self.row(44, "commits past what was delivered", metric, &named, said.ahead, source));
-        self.go("ahead")?;
+        self.stations.leave("ahead")?;
 
         for (station, name) in [
             ("pending", "committed offset, transaction open"),
             ("committed", "committed offset, transaction committed"),
             ("aborted", "committed offset, transaction aborted"),
         ] {
-            let said = self.at(station, ended)?;
+            let said = self.stations.reach(station)?;
             let (offset, _) = self.described(&group)?;
             rows.push(self.row(40, name, "kafka.consumer_group.offset", &of_group, offset, TOOL));
             if station == "aborted" {
@@ -140,24 +119,9 @@ impl Play<'_> {
                     "Java: at the end",
                 ));
             }
-            self.go(station)?;
+            self.stations.leave(station)?;
         }
         Ok(rows)
-    }
-
-    /// Waits until the clients are there.
-    fn at(&self, station: &str, ended: &dyn Fn() -> bool) -> Result<Station> {
-        let path = self.folder.join(station);
-        eventually(&format!("the group's clients to be at {station}"), PATIENCE, || {
-            ensure!(!ended(), "the group's clients have ended");
-            Ok(path.exists().then_some(()))
-        })?;
-        let text = fs::read_to_string(path)?;
-        serde_json::from_str(&text).with_context(|| text.clone())
-    }
-
-    fn go(&self, station: &str) -> Result<()> {
-        Ok(fs::write(self.folder.join(format!("{station}.go")), "")?)
     }
 
     /// Ours, when it has become the truth; after a while, as it is. A zero is a figure here: something was read.
@@ -169,30 +133,15 @@ impl Play<'_> {
         Row::compared(item, name, ours, Ok(Figure::mean(truth, 1.0)), source, Tolerance::EXACT)
     }
 
-    /// Offset and lag, as `kafka-consumer-groups.sh --describe` tells.
+    /// Offset and lag, as Kafka's tool tells.
     fn described(&self, group: &str) -> Result<(f64, f64)> {
-        let tool = Tool::class(self.cluster.version(), "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand")?;
-        let servers = self.cluster.direct();
-        let said = tool.args(["--bootstrap-server", &servers, "--describe", "--group", group]).run(PATIENCE)?;
-        let line = |first: &str| {
-            let words = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-            words.into_iter().find(|words| words.first() == Some(&first)).with_context(|| format!("no {first}: {said}"))
-        };
-        let (head, row) = (line("GROUP")?, line(group)?);
-        let field = |name: &str| -> Result<f64> {
-            let at = head.iter().position(|column| *column == name);
-            let text = at.and_then(|at| row.get(at)).with_context(|| format!("no {name}: {said}"))?;
-            text.parse().with_context(|| said.clone())
-        };
-        Ok((field("CURRENT-OFFSET")?, field("LAG")?))
+        let (offset, lag) = self.cluster.described(group, PATIENCE)?;
+        Ok((offset as f64, lag as f64))
     }
 
-    /// An offset of the only partition, as `kafka-get-offsets.sh` tells.
+    /// An offset of the only partition, as Kafka's tool tells.
     fn listed(&self, time: &str) -> Result<f64> {
-        let tool = Tool::class(self.cluster.version(), "org.apache.kafka.tools.GetOffsetShell")?;
-        let servers = self.cluster.direct();
-        let said = tool.args(["--bootstrap-server", &servers, "--topic", GROUP_TOPIC, "--time", time]).run(PATIENCE)?;
-        let line = said.lines().find(|line| line.starts_with(GROUP_TOPIC)).with_context(|| said.clone())?;
-        line.rsplit(':').next().unwrap_or_default().trim().parse().with_context(|| said.clone())
+        let offsets = self.cluster.offsets(GROUP_TOPIC, time, PATIENCE)?;
+        Ok(*offsets.first().context("no offset")? as f64)
     }
 }

@@ -1,96 +1,53 @@
 //! What the proxy says of connections, beside what the kernel says of the same sockets, and of the versions that clients
 //! use, beside those that were sent.
-//!
-//! Packets are lost in a network namespace, in which this program starts itself again for the purpose.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kafkascope_tests::eventually::eventually;
 use kafkascope_tests::java::run;
-use kafkascope_tests::port::Port;
 use kafkascope_tests::prometheus::Scrape;
-use kafkascope_tests::proxy::{Proxy, ProxySpec};
-use kafkascope_tests::testbed::which;
 use kafkascope_tests::wire::{self, Body, Connection};
-use libtest_mimic::{Completion, Failed, Trial};
-use rustix::process::geteuid;
+use libtest_mimic::Trial;
 
-use crate::sink::{Bridge, Sink};
-use crate::trial::trial;
+use crate::namespace::{Lossy, in_own_network};
+use crate::sink::{Bridge, Stand, exchange};
+use crate::trial::{as_root, trial};
 
 const LOSS: &str = "connections::what_the_proxy_sent_again_is_what_the_namespace_counts";
 const REST: &str = "connections::round_trip_time_and_delivery_rate_are_the_kernels";
 
-/// Set in the namespace.
-const INSIDE: &str = "KAFKASCOPE_TEST_CONNECTIONS";
+/// What trials in a network of their own need.
+const TOOLS: &[&str] = &["unshare", "ip", "nft", "ss"];
 
 /// Each connection is looked at every ten seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        in_a_network_of_its_own(LOSS, retransmits),
-        in_a_network_of_its_own(REST, round_trips),
+        as_root((LOSS, || in_own_network(LOSS, retransmits)), None, &[], TOOLS),
+        as_root((REST, || in_own_network(REST, round_trips)), None, &[], TOOLS),
         trial("connections::versions_are_those_that_were_sent_and_what_kafka_4_0_lacks_is_named", &[], versions),
         trial("connections::age_is_told_while_they_are_open_and_when_they_end", &[], ages),
         trial("connections::a_principal_is_told_only_where_it_is_wanted", &[], principals),
     ]
 }
 
-fn in_a_network_of_its_own(name: &'static str, inside: fn() -> Result<()>) -> Trial {
-    Trial::ignorable_test(name, move || {
-        let outcome = if env::var_os(INSIDE).is_some() {
-            inside()
-        } else if !geteuid().is_root() {
-            return Ok(Completion::ignored_with("needs root"));
-        } else if let Some(tool) = ["unshare", "ip", "nft", "ss"].into_iter().find(|tool| which(tool).is_none()) {
-            return Ok(Completion::ignored_with(format!("no {tool} on this machine")));
-        } else {
-            let mut again = Command::new("unshare");
-            again.args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]).arg(env::current_exe()?);
-            again.args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
-            run("the same test in a network of its own", &again, Duration::from_secs(300)).map(drop)
-        };
-        outcome.map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:#}")))
-    })
+/// Sends Produce requests of `bytes` bytes, and waits for each one's answer.
+fn produce(connection: &mut Connection, requests: i32, bytes: usize) -> Result<()> {
+    exchange(connection, requests, &wire::batch(0, 1, &vec![7; bytes]))
 }
 
-/// A proxy before a broker that accepts everything.
-struct Stand {
-    sink: Sink,
-    front: Port,
-    proxy: Proxy,
-}
-
-impl Stand {
-    fn new() -> Result<Self> {
-        let (sink, front) = (Sink::accepting()?, Port::claim()?);
-        let proxy = Proxy::start(&ProxySpec::new([(front.address(), sink.address)]))?;
-        Ok(Self { sink, front, proxy })
-    }
-
-    /// Sends Produce requests of `bytes` bytes, and waits for each one's answer.
-    fn produce(&self, connection: &mut Connection, requests: i32, bytes: usize) -> Result<()> {
-        for number in 0..requests {
-            let batch = wire::batch(0, 1, &vec![7; bytes]);
-            connection.exchange(&wire::produce(number, Some("sender"), 1, "orders", &batch))?;
-        }
-        Ok(())
-    }
-
-    fn retransmits(&self, side: &str) -> Result<u64> {
-        Ok(self.proxy.metrics()?.count("kafkascope_connection_retransmits_total", &[("kafkascope_side", side)]))
-    }
+fn retransmits_of(stand: &Stand, side: &str) -> Result<u64> {
+    Ok(stand.proxy.metrics()?.count("kafkascope_connection_retransmits_total", &[("kafkascope_side", side)]))
 }
 
 /// What the proxy sends gets lost, first on the way to the broker, then on the way to the client. What its peers sent again,
 /// because an acknowledgement came with what was lost, is not the proxy's.
 fn retransmits() -> Result<()> {
-    let stand = Stand::new()?;
+    let stand = Stand::start()?;
     let (broker, client) = (stand.sink.address.port(), stand.front.number());
     let mut truth = BTreeMap::new();
     for (side, lost, bytes) in [
@@ -98,26 +55,27 @@ fn retransmits() -> Result<()> {
         ("client", format!("tcp sport {client} meta length > 60"), 200),
     ] {
         let mut connection = Connection::open(stand.front.address())?;
-        stand.produce(&mut connection, 5, 200)?;
+        produce(&mut connection, 5, 200)?;
         let before = sent_again()?;
         {
-            let _lossy = Lossy::on(&lost)?;
-            stand.produce(&mut connection, 40, bytes)?;
+            // One packet in eight.
+            let _lossy = Lossy::on(&format!("{lost} numgen random mod 8 < 1"))?;
+            produce(&mut connection, 40, bytes)?;
         }
-        stand.produce(&mut connection, 5, 200)?;
+        produce(&mut connection, 5, 200)?;
         let sent = sent_again()? - before - sent_again_by_peers(client, broker)?;
         ensure!(sent >= 3, "only {sent} segments were lost on the way to the {side}");
         truth.insert(side, sent);
         drop(connection);
         // It has ended, so the total is known at once, not only when its turn to be looked at comes.
         let told = eventually("the total at the end", Duration::from_secs(5), || {
-            Ok((stand.retransmits(side)? >= sent).then_some(()))
+            Ok((retransmits_of(&stand, side)? >= sent).then_some(()))
         });
-        let ours = stand.retransmits(side)?;
+        let ours = retransmits_of(&stand, side)?;
         told.with_context(|| format!("{side}: we say {ours}, the namespace {sent}"))?;
     }
     for (side, sent) in truth {
-        let ours = stand.retransmits(side)?;
+        let ours = retransmits_of(&stand, side)?;
         ensure!(ours == sent, "{side}: we say {ours}, the namespace {sent}");
         let row = stand.proxy.client("sender")?;
         ensure!(row.retransmits.get(side) == Some(&sent), "/api/clients: {:?}", row.retransmits);
@@ -146,38 +104,11 @@ fn sent_again_by_peers(front: u16, broker: u16) -> Result<u64> {
     Ok(retransmits.map(str::parse::<u64>).sum::<Result<_, _>>()?)
 }
 
-/// One packet in eight is lost on arrival, until dropped: a sender that knows of the loss would not call it one.
-struct Lossy;
-
-impl Lossy {
-    fn on(packets: &str) -> Result<Self> {
-        nft(&format!(
-            "add table inet kafkascope; \
-             add chain inet kafkascope arrive {{ type filter hook input priority 0; }}; \
-             add rule inet kafkascope arrive {packets} numgen random mod 8 < 1 drop"
-        ))?;
-        Ok(Self)
-    }
-}
-
-impl Drop for Lossy {
-    fn drop(&mut self) {
-        // Left in place, it would make what follows fail.
-        _ = nft("delete table inet kafkascope");
-    }
-}
-
-fn nft(rules: &str) -> Result<()> {
-    let output = Command::new("nft").arg(rules).output()?;
-    ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
-}
-
 /// While a connection rests, the kernel's figures stay, so that ours and those of `ss` are of the same moment.
 fn round_trips() -> Result<()> {
-    let stand = Stand::new()?;
+    let stand = Stand::start()?;
     let mut connection = Connection::open(stand.front.address())?;
-    stand.produce(&mut connection, 50, 50_000)?;
+    produce(&mut connection, 50, 50_000)?;
     let complete = |scrape: &Scrape| {
         scrape.count("kafkascope_connection_rtt_seconds_count", &[("messaging_client_id", "sender")]) >= 2
     };
@@ -253,10 +184,10 @@ fn versions() -> Result<()> {
 }
 
 fn ages() -> Result<()> {
-    let stand = Stand::new()?;
+    let stand = Stand::start()?;
     let opened = Instant::now();
     let mut connection = Connection::open(stand.front.address())?;
-    stand.produce(&mut connection, 1, 100)?;
+    produce(&mut connection, 1, 100)?;
     let row = eventually("the connection to be two seconds old", PATIENCE, || {
         let row = stand.proxy.client("sender");
         Ok(row.ok().filter(|row| row.oldest_connection_s >= Some(2.0)))

@@ -111,6 +111,11 @@ impl Figures {
         (self.sum("kafkascope_produce_compression_ratio_sum", &[]) / count as f64, count)
     }
 
+    /// Whether the compression ratio of each of its batches is known.
+    pub(crate) fn is_measured(&self) -> bool {
+        self.compression().1 >= self.batches().0
+    }
+
     /// Bytes from the client and to it.
     pub(crate) fn io(&self) -> (u64, u64) {
         let io = |direction| self.count("kafkascope_connection_io_bytes_total", &[("direction", direction)]);

@@ -71,8 +71,7 @@ fn franz_go(stage: &mut Stage) -> Result<()> {
             let flags = ["--topic", &topic, "--acks", acks, "--codec", codec, "--records", &records, "--size", "1024"];
             let own = franz(stage, "produce", &id, &flags)?;
             let ours = Figures::read(&stage.proxy, &id, |ours| {
-                let measured = ours.compression().1 >= ours.batches().0;
-                ours.produced() >= own.records && ours.io() >= (own.bytes_out, own.bytes_in) && measured
+                ours.produced() >= own.records && ours.io() >= (own.bytes_out, own.bytes_in) && ours.is_measured()
             })?;
             same("records", ours.records_sent(), own.records, &ours)?;
             same("records", ours.records_sent(), RECORDS as u64, &ours)?;

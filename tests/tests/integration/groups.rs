@@ -1,16 +1,14 @@
 //! Lag, skips, commits and groups beside what Kafka's own tools say of them, with one proxy and with one for each broker.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use kafkascope_tests::eventually::eventually;
+use kafkascope_tests::groups::{Clients, Stations};
 use kafkascope_tests::http;
-use kafkascope_tests::java::Tool;
 use kafkascope_tests::kafka::{Cluster, ClusterSpec, Version};
+use kafkascope_tests::port::Port;
 use kafkascope_tests::proxy::{Proxy, ProxySpec};
 use kafkascope_tests::testbed::Need;
 use libtest_mimic::Trial;
@@ -55,8 +53,7 @@ fn one_proxy(stage: &mut Stage, protocol: &str) -> Result<()> {
 fn a_proxy_for_each_broker() -> Result<()> {
     let cluster = Cluster::start(&ClusterSpec::new(Version::V4, 2))?;
     let mut proxies: Vec<Proxy> = Vec::new();
-    let admins: Vec<kafkascope_tests::port::Port> =
-        cluster.routes().iter().map(|_| kafkascope_tests::port::Port::claim()).collect::<Result<_>>()?;
+    let admins: Vec<Port> = cluster.routes().iter().map(|_| Port::claim()).collect::<Result<_>>()?;
     let all: Vec<String> = admins.iter().map(|admin| format!("http://{}", admin.address())).collect();
     for (route, admin) in cluster.routes().into_iter().zip(admins) {
         // Each names all, itself included.
@@ -73,43 +70,25 @@ fn a_proxy_for_each_broker() -> Result<()> {
 
 /// Runs `Groups.java` and compares at its stations.
 fn agrees(cluster: &Cluster, proxies: &[&Proxy], topic: &str, protocol: &str) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/Groups.java");
-    let tool =
-        Tool::source(cluster.version(), &source)?.args([&cluster.front(), topic, protocol]).args([folder.path()]);
-    let clients = thread::spawn(move || tool.run(PATIENCE));
-    let compared = stations(cluster, proxies, topic, folder.path(), &|| clients.is_finished());
-    if compared.is_err() {
-        // Lets it end.
-        for station in ["read", "behind", "ahead", "pending", "committed", "aborted"] {
-            fs::write(folder.path().join(format!("{station}.go")), "")?;
-        }
-    }
-    let said = clients.join().map_err(|_panic| anyhow!("the clients' thread panicked"))?;
+    let front = cluster.front();
+    let clients = Clients { bootstrap: &front, late: &front, topic, protocol };
+    let compared = clients.run(cluster.version(), PATIENCE, |stations| compare(cluster, proxies, topic, stations));
     let seen: Vec<String> = proxies
         .iter()
         .map(|proxy| Ok(format!("{}{}", proxy.metrics()?.show("kafka_"), proxy.metrics()?.show("kafkascope_consumer"))))
         .collect::<Result<_>>()?;
-    compared.with_context(|| seen.join("\n"))?;
-    said.map(drop)
+    compared.with_context(|| seen.join("\n"))
 }
 
-fn stations(cluster: &Cluster, proxies: &[&Proxy], topic: &str, folder: &Path, ended: &dyn Fn() -> bool) -> Result<()> {
+fn compare(cluster: &Cluster, proxies: &[&Proxy], topic: &str, stations: &Stations<'_>) -> Result<()> {
     let group = format!("{topic}-group");
     let consumer = format!("{topic}-consumer");
-    let at = |station: &str| {
-        eventually(&format!("the clients to be at {station}"), PATIENCE, || {
-            ensure!(!ended(), "the clients have ended");
-            Ok(folder.join(station).exists().then_some(()))
-        })
-    };
-    let go = |station: &str| fs::write(folder.join(format!("{station}.go")), "");
     let of_group = [("group", group.as_str()), ("topic", topic), ("kafkascope_vantage", "wire")];
     let name = [("messaging_consumer_group_name", group.as_str())];
     let read = [("messaging_client_id", consumer.as_str()), ("messaging_destination_name", topic)];
     let is = |name: &str, labels: &[(&str, &str)], wanted: i64| becomes(proxies, name, labels, wanted);
 
-    at("read")?;
+    stations.reach("read")?;
     is("kafka_consumer_group_offset", &of_group, MANY)?;
     is("kafka_consumer_group_lag", &of_group, 0)?;
     is("kafkascope_consumer_position_lag", &read, 0)?;
@@ -117,47 +96,46 @@ fn stations(cluster: &Cluster, proxies: &[&Proxy], topic: &str, folder: &Path, e
     is("kafkascope_consumer_group_rebalances_total", &name, 1)?;
     let attributed = [read[0], name[0], ("kafkascope_group_attribution", "exact")];
     is("kafkascope_consumer_position_lag", &attributed, 0)?;
-    go("read")?;
+    stations.leave("read")?;
 
-    at("behind")?;
+    stations.reach("behind")?;
     is("kafka_partition_current_offset", &of_group[1..], MANY + MORE)?;
     is("kafka_partition_oldest_offset", &of_group[1..], 0)?;
     is("kafka_consumer_group_lag", &of_group, MORE)?;
     is("kafka_consumer_group_lag_sum", &of_group, MORE)?;
-    let (offset, lag) = described(cluster, &group)?;
+    let (offset, lag) = cluster.described(&group, PATIENCE)?;
     ensure!((offset, lag) == (MANY, MORE), "Kafka's tool says offset {offset}, lag {lag}");
     group_row_says(proxies, &group, MORE)?;
-    go("behind")?;
+    stations.leave("behind")?;
 
-    at("ahead")?;
+    stations.reach("ahead")?;
     is("kafka_consumer_group_offset", &of_group, MANY + MORE + AHEAD)?;
     is("kafka_consumer_group_lag", &of_group, AHEAD)?;
-    let (offset, lag) = described(cluster, &group)?;
+    let (offset, lag) = cluster.described(&group, PATIENCE)?;
     ensure!((offset, lag) == (MANY + MORE + AHEAD, AHEAD), "Kafka's tool says offset {offset}, lag {lag}");
     is("kafkascope_consumer_skipped_records_total", &read, i64::try_from(SOUGHT_OVER)?)?;
     is("kafkascope_consumer_group_commits_ahead_total", &name, 1)?;
-    go("ahead")?;
+    stations.leave("ahead")?;
 
-    at("pending")?;
+    stations.reach("pending")?;
     // What is in the transaction counts for the end, but not for the group.
     is("kafka_partition_current_offset", &of_group[1..], MANY + MORE + 2 * AHEAD + 1)?;
     is("kafka_consumer_group_offset", &of_group, MANY + MORE + AHEAD)?;
-    go("pending")?;
+    stations.leave("pending")?;
 
-    at("committed")?;
+    stations.reach("committed")?;
     is("kafka_consumer_group_offset", &of_group, MANY + MORE + AHEAD + 1)?;
-    let (offset, _) = described(cluster, &group)?;
+    let (offset, _) = cluster.described(&group, PATIENCE)?;
     ensure!(offset == MANY + MORE + AHEAD + 1, "Kafka's tool says offset {offset}");
-    go("committed")?;
+    stations.leave("committed")?;
 
-    at("aborted")?;
+    stations.reach("aborted")?;
     is("kafka_consumer_group_offset", &of_group, MANY + MORE + AHEAD + 1)?;
     is("kafkascope_consumer_position_lag", &read, 0)?;
     is("kafka_partition_current_offset", &of_group[1..], MANY + MORE + 2 * AHEAD + 4)?;
     // What it read again is no skip, and neither is a marker.
     is("kafkascope_consumer_skipped_records_total", &read, i64::try_from(SOUGHT_OVER)?)?;
-    go("aborted")?;
-    Ok(())
+    stations.leave("aborted")
 }
 
 /// Waits until one proxy exports a figure, and it is what is wanted.
@@ -171,24 +149,6 @@ fn becomes(proxies: &[&Proxy], name: &str, labels: &[(&str, &str)], wanted: i64)
         Ok((last == [wanted]).then_some(()))
     });
     met.with_context(|| format!("it is {last:?}"))
-}
-
-/// Offset and lag of a group with one partition, as `kafka-consumer-groups.sh --describe` tells.
-fn described(cluster: &Cluster, group: &str) -> Result<(i64, i64)> {
-    let tool = Tool::class(cluster.version(), "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand")?;
-    let said = tool.args(["--bootstrap-server", &cluster.direct(), "--describe", "--group", group]).run(PATIENCE)?;
-    let row =
-        said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row.first() == Some(&group));
-    let row = row.with_context(|| format!("no row of {group}: {said}"))?;
-    // GROUP TOPIC PARTITION [LEADER-EPOCH] CURRENT-OFFSET LOG-END-OFFSET LAG ..
-    let head =
-        said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|row| row.first() == Some(&"GROUP"));
-    let head = head.with_context(|| format!("no head: {said}"))?;
-    let field = |name: &str| -> Result<i64> {
-        let at = head.iter().position(|column| *column == name).with_context(|| format!("no {name}: {said}"))?;
-        row.get(at).with_context(|| format!("no {name}: {said}"))?.parse().with_context(|| said.clone())
-    };
-    Ok((field("CURRENT-OFFSET")?, field("LAG")?))
 }
 
 /// Every proxy shows the group with its lag.

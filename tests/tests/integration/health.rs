@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kafkascope_tests::eventually::{eventually, until};
-use kafkascope_tests::java::Tool;
 use kafkascope_tests::jmx;
 use kafkascope_tests::kafka::{Cluster, ClusterSpec, Version};
 use kafkascope_tests::proxy::{Proxy, ProxySpec};
@@ -53,7 +52,7 @@ fn elections(version: Version) -> Result<()> {
     cluster.create_topic(MOVES, PARTITIONS, 3)?;
     let topic = ["--create", "--topic", LOSSY, "--replica-assignment", "2:3"];
     let topic = [&topic[..], &["--config", "unclean.leader.election.enable=true"]].concat();
-    administer(&cluster, "org.apache.kafka.tools.TopicCommand", &topic)?;
+    cluster.administer("org.apache.kafka.tools.TopicCommand", &topic, PATIENCE)?;
     let mut oracle = jmx::Reader::start(
         version,
         &cluster.jmx()?[..1],
@@ -197,7 +196,7 @@ fn throttled(version: Version) -> Result<()> {
     cluster.create_topic(MOVES, 1, 1)?;
     let quota = ["--alter", "--entity-type", "clients", "--entity-name", "throttled"];
     let quota = [&quota[..], &["--add-config", "producer_byte_rate=20000"]].concat();
-    administer(&cluster, "kafka.admin.ConfigCommand", &quota)?;
+    cluster.administer("kafka.admin.ConfigCommand", &quota, PATIENCE)?;
     let proxy = Proxy::start(&ProxySpec::new(cluster.routes()))?;
     let throttle = Throttle::default();
     let mut configuration = client(&cluster.front(), "throttled");
@@ -272,10 +271,4 @@ fn send(producer: &BaseProducer, topic: &str, records: usize) -> Result<()> {
         producer.send(BaseRecord::<(), [u8]>::to(topic).payload(b"record")).map_err(|(error, _)| error)?;
     }
     Ok(producer.flush(PATIENCE)?)
-}
-
-fn administer(cluster: &Cluster, class: &str, arguments: &[&str]) -> Result<()> {
-    let tool = Tool::class(cluster.version(), class)?.args(["--bootstrap-server", &cluster.direct()]);
-    tool.args(arguments).run(PATIENCE)?;
-    Ok(())
 }

@@ -76,8 +76,7 @@ fn every_codec(stage: &mut Stage, acks: &str) -> Result<()> {
 fn producer_agrees(stage: &Stage, id: &str, own: &Metrics, acks: &str, codec: &str, records: u64) -> Result<()> {
     let (out, received) = (own.whole("outgoing-byte-total")?, own.whole("incoming-byte-total")?);
     let ours = Figures::read(&stage.proxy, id, |ours| {
-        let measured = ours.compression().1 >= ours.batches().0;
-        ours.produced() >= records && ours.io().1 >= received && ours.io().0 >= out && measured
+        ours.produced() >= records && ours.io().1 >= received && ours.io().0 >= out && ours.is_measured()
     })?;
     same("records", ours.records_sent(), own.whole("record-send-total")?, &ours)?;
     same("messages", ours.produced(), records, &ours)?;

@@ -16,6 +16,7 @@ mod host;
 mod java;
 mod librdkafka;
 mod load;
+mod namespace;
 mod outages;
 mod probe;
 mod records;

@@ -17,11 +17,10 @@ use anyhow::{Context, Result};
 use kafkascope_tests::eventually::eventually;
 use kafkascope_tests::probe::Probe;
 use kafkascope_tests::prometheus::Scrape;
-use kafkascope_tests::testbed::{Need, which};
-use libtest_mimic::{Completion, Failed, Trial};
-use rustix::process::geteuid;
+use kafkascope_tests::testbed::Need;
+use libtest_mimic::Trial;
 
-use crate::trial::Plain;
+use crate::trial::{Plain, as_root};
 
 /// Processes are found within seconds, brokers are up within a minute or two on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -47,20 +46,6 @@ fn privileged(plain: Plain, needs: &'static [Need], tools: &'static [&'static st
     let not_built = kafkascope_probe::kernel::PROGRAMS.err();
     let lack = not_built.map(|reason| format!("built without kernel programs: {reason}"));
     as_root(plain, lack, needs, tools)
-}
-
-/// A trial that needs root.
-fn as_root((name, run): Plain, lack: Option<String>, needs: &'static [Need], tools: &'static [&'static str]) -> Trial {
-    Trial::ignorable_test(name, move || {
-        let not_root = || (!geteuid().is_root()).then(|| "needs root".to_owned());
-        let no_need = || needs.iter().find_map(|need| need.lack());
-        let no_tool =
-            || tools.iter().find(|tool| which(tool).is_none()).map(|tool| format!("no {tool} on this machine"));
-        if let Some(reason) = not_root().or(lack).or_else(no_need).or_else(no_tool) {
-            return Ok(Completion::ignored_with(reason));
-        }
-        run().map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:#}")))
-    })
 }
 
 /// Waits until the probe says something.

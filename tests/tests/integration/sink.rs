@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use kafkascope_tests::eventually::eventually;
 use kafkascope_tests::port::Port;
 use kafkascope_tests::proxy::{Proxy, ProxySpec};
-use kafkascope_tests::wire::{Body, Connection, Fields};
+use kafkascope_tests::wire::{self, Body, Connection, Fields};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -43,6 +43,30 @@ impl Bridge {
         stream.set_write_timeout(Some(PATIENCE))?;
         Ok((client, Connection { stream }))
     }
+}
+
+/// A proxy before a broker that accepts everything.
+#[derive(Debug)]
+pub(crate) struct Stand {
+    pub(crate) sink: Sink,
+    pub(crate) front: Port,
+    pub(crate) proxy: Proxy,
+}
+
+impl Stand {
+    pub(crate) fn start() -> Result<Self> {
+        let (sink, front) = (Sink::accepting()?, Port::claim()?);
+        let proxy = Proxy::start(&ProxySpec::new([(front.address(), sink.address)]))?;
+        Ok(Self { sink, front, proxy })
+    }
+}
+
+/// Produces `batch` to `orders` so many times as `sender`, and waits for each answer.
+pub(crate) fn exchange(connection: &mut Connection, requests: i32, batch: &[u8]) -> Result<()> {
+    for number in 0..requests {
+        connection.exchange(&wire::produce(number, Some("sender"), 1, "orders", batch))?;
+    }
+    Ok(())
 }
 
 /// Accepts connections and serves each on a thread of its own, until dropped.

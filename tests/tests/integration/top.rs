@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use kafkascope_tests::eventually::eventually;
 use kafkascope_tests::port::Port;
 use kafkascope_tests::process;
-use kafkascope_tests::proxy::{self, Proxy, ProxySpec};
+use kafkascope_tests::proxy;
 use kafkascope_tests::wire::{self, Connection};
 use libtest_mimic::Trial;
 use rustix::fs::{Mode, OFlags, open};
@@ -22,10 +22,13 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use serde_json::Value;
 
-use crate::sink::Sink;
+use crate::sink::{Stand, exchange};
 use crate::trial::trial;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What `sender` has sent.
+const REQUESTS: i32 = 20;
 
 /// What ends the other screen, on which it draws (xterm's 1049).
 const LEAVE: &str = "\u{1b}[?1049l";
@@ -39,25 +42,17 @@ pub(crate) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A proxy through which `sender` has produced to `orders`.
-struct Stand {
-    proxy: Proxy,
-    _sink: Sink,
-    _connection: Connection,
+/// A proxy through which `sender`, who is still connected, has produced to `orders`.
+fn busy() -> Result<(Stand, Connection)> {
+    let stand = Stand::start()?;
+    let mut connection = Connection::open(stand.front.address())?;
+    exchange(&mut connection, REQUESTS, &batch())?;
+    eventually("the client's row", PATIENCE, || Ok(stand.proxy.client("sender").ok()))?;
+    Ok((stand, connection))
 }
 
-impl Stand {
-    fn new() -> Result<Self> {
-        let (sink, front) = (Sink::accepting()?, Port::claim()?);
-        let proxy = Proxy::start(&ProxySpec::new([(front.address(), sink.address)]))?;
-        let mut connection = Connection::open(front.address())?;
-        let batch = wire::batch(0, 10, &[7; 500]);
-        for number in 0..20 {
-            connection.exchange(&wire::produce(number, Some("sender"), 1, "orders", &batch))?;
-        }
-        eventually("the client's row", PATIENCE, || Ok(proxy.client("sender").ok()))?;
-        Ok(Self { proxy, _sink: sink, _connection: connection })
-    }
+fn batch() -> Vec<u8> {
+    wire::batch(0, 10, &[7; 500])
 }
 
 /// The program in a terminal of 80 columns and 24 lines.
@@ -119,6 +114,11 @@ impl Screen {
         Ok(!tcgetattr(self.terminal.as_fd())?.local_modes.contains(LocalModes::ECHO))
     }
 
+    fn terminate(&self) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("no pid")?;
+        Ok(kill_process(pid, Signal::TERM)?)
+    }
+
     /// Its exit status, once it has ended by itself with the terminal as it was.
     fn ended(mut self) -> Result<Option<i32>> {
         let status = eventually("its end", PATIENCE, || Ok(self.child.try_wait()?))?;
@@ -136,13 +136,6 @@ impl Drop for Screen {
         // It has ended already, if all went well.
         _ = self.child.kill();
         _ = self.child.wait();
-    }
-}
-
-impl Screen {
-    fn terminate(&self) -> Result<()> {
-        let pid = Pid::from_raw(i32::try_from(self.child.id())?).context("no pid")?;
-        Ok(kill_process(pid, Signal::TERM)?)
     }
 }
 
@@ -179,7 +172,7 @@ fn screen(drawn: &str) -> Vec<String> {
 }
 
 fn keys() -> Result<()> {
-    let stand = Stand::new()?;
+    let (stand, _connection) = busy()?;
     let mut screen = Screen::start(&stand.proxy.admin().to_string())?;
     screen.shows("sender")?;
     ensure!(screen.is_raw()?, "keys are echoed");
@@ -200,7 +193,7 @@ fn keys() -> Result<()> {
 }
 
 fn signal() -> Result<()> {
-    let stand = Stand::new()?;
+    let (stand, _connection) = busy()?;
     let mut screen = Screen::start(&stand.proxy.admin().to_string())?;
     screen.shows("sender")?;
     screen.terminate()?;
@@ -237,7 +230,7 @@ fn away() -> Result<()> {
 }
 
 fn piped() -> Result<()> {
-    let stand = Stand::new()?;
+    let (stand, _connection) = busy()?;
     let admin = stand.proxy.admin().to_string();
     let output = top(&["--admin", &admin])?;
     ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -253,7 +246,7 @@ fn piped() -> Result<()> {
         rows.into_iter().find(|row| row[key] == name).cloned().with_context(|| format!("no {name} in {all}"))
     };
     let topic = row("topics", "topic", "orders")?;
-    let sent = wire::batch(0, 10, &[7; 500]).len() as u64 * 20;
+    let sent = batch().len() as u64 * REQUESTS as u64;
     ensure!(topic["bytes_in"] == sent && topic["records_in"] == 200 && topic["producers"] == 1, "{topic}");
     ensure!(topic["clients"][0]["client_id"] == "sender" && topic["clients"][0]["bytes_in"] == sent, "{topic}");
     let client = row("clients", "client_id", "sender")?;

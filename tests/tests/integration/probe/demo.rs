@@ -12,8 +12,9 @@ use kafkascope_tests::testbed::Need;
 use libtest_mimic::Trial;
 use serde_json::Value;
 
+use super::privileged;
 use super::privileges::{AS_NOBODY, Public};
-use super::{as_root, privileged};
+use crate::trial::as_root;
 
 const DEMO: &str = env!("CARGO_BIN_EXE_kafkascope-demo");
 

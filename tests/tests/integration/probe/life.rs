@@ -20,7 +20,8 @@ use kafkascope_tests::prometheus::Scrape;
 use kafkascope_tests::testbed::{Need, which};
 use libtest_mimic::Trial;
 
-use super::{PATIENCE, as_root, name_at, privileged, told};
+use super::{PATIENCE, name_at, privileged, told};
+use crate::trial::as_root;
 use crate::trial::trial;
 
 /// A death is seen at once, a process that has come within seconds; a busy machine is forgiven.

@@ -1,13 +1,6 @@
 //! A request that waits because packets are lost, and the retransmits of these packets, find each other.
-//!
-//! Packets are dropped in a network namespace, in which this program starts itself again for the purpose.
-
-use std::env;
-use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use kafkascope_tests::java;
 use kafkascope_tests::port::Port;
 use kafkascope_tests::probe::Probe;
 use kafkascope_tests::proxy::{Proxy, ProxySpec};
@@ -17,28 +10,16 @@ use libtest_mimic::Trial;
 
 use super::{PATIENCE, privileged, told};
 use crate::collector::export_flags;
+use crate::namespace::{Lossy, in_own_network};
 use crate::sink::Sink;
 
 const NAME: &str = "probe::network::a_request_and_the_retransmits_that_delay_it_share_a_community_id";
 
-/// Set in the namespace.
-const INSIDE: &str = "KAFKASCOPE_TEST_NETWORK";
-
 pub(super) fn trials() -> Vec<Trial> {
-    vec![privileged((NAME, retransmits), &[], &["unshare", "ip", "nft"])]
+    vec![privileged((NAME, || in_own_network(NAME, retransmits)), &[], &["unshare", "ip", "nft"])]
 }
 
 fn retransmits() -> Result<()> {
-    if env::var_os(INSIDE).is_some() {
-        return inside();
-    }
-    let mut again = Command::new("unshare");
-    again.args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]).arg(env::current_exe()?);
-    again.args(["--exact", NAME, "--nocapture"]).env(INSIDE, "1");
-    java::run("the same test in a network of its own", &again, Duration::from_secs(300)).map(drop)
-}
-
-fn inside() -> Result<()> {
     let receiver = Receiver::start()?;
     let sink = Sink::accepting()?;
     let front = Port::claim()?;
@@ -61,7 +42,7 @@ fn inside() -> Result<()> {
             .sum("kafkascope_tcp_sockets", &[of[0], ("kafkascope_method", "sock_ops")])
             .is_some_and(|count| count >= 2.0)
     })?;
-    let lossy = Lossy::to(sink.address.port())?;
+    let lossy = Lossy::on(&format!("tcp dport {}", sink.address.port()))?;
     connection.send(&request(2))?;
     told(&probe, "retransmits", PATIENCE, |scrape| {
         scrape.sum("kafkascope_tcp_retransmits_total", &of).is_some_and(|segments| segments >= 2.0)
@@ -88,32 +69,5 @@ fn inside() -> Result<()> {
         delayed.start_unix_nano <= burst.end_unix_nano && burst.start_unix_nano <= delayed.end_unix_nano,
         "{delayed:?}\n{burst:?}"
     );
-    Ok(())
-}
-
-/// Segments to a port are lost on arrival, until dropped: a sender that knows of the loss would not call it one.
-struct Lossy;
-
-impl Lossy {
-    fn to(port: u16) -> Result<Self> {
-        nft(&format!(
-            "add table inet kafkascope; \
-             add chain inet kafkascope arrive {{ type filter hook input priority 0; }}; \
-             add rule inet kafkascope arrive tcp dport {port} drop"
-        ))?;
-        Ok(Self)
-    }
-}
-
-impl Drop for Lossy {
-    fn drop(&mut self) {
-        // Without it the answer does not come, and the test fails.
-        _ = nft("delete table inet kafkascope");
-    }
-}
-
-fn nft(rules: &str) -> Result<()> {
-    let output = Command::new("nft").arg(rules).output()?;
-    ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
 }
