@@ -5,23 +5,16 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use kafkascope_probe::{Config, ConfigError, Probe, StartError, Task, doctor};
+use kafkascope_service::exit;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// Exit statuses of `sysexits.h`.
-const EX_USAGE: u8 = 64;
-const EX_OSERR: u8 = 71;
 
 fn main() -> ExitCode {
     let task = match Task::load(std::env::args_os()) {
         Ok(task) => task,
-        Err(ConfigError::Usage(message)) => {
-            // Also `--help` and `--version`, which are no mistakes; nobody may be reading.
-            _ = message.print();
-            return if message.use_stderr() { EX_USAGE.into() } else { ExitCode::SUCCESS };
-        }
+        Err(ConfigError::Usage(message)) => return exit::told(&message),
         Err(error) => {
             eprintln!("kafkascope-probe: {error}");
-            return EX_USAGE.into();
+            return exit::USAGE.into();
         }
     };
     let config = match task {
@@ -34,8 +27,8 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("kafkascope-probe: {error}");
             match error.downcast_ref() {
-                Some(StartError::Export(_)) => EX_USAGE.into(),
-                Some(StartError::Bind { .. } | StartError::System(_)) => EX_OSERR.into(),
+                Some(StartError::Export(_)) => exit::USAGE.into(),
+                Some(StartError::Bind { .. } | StartError::System(_)) => exit::OSERR.into(),
                 None => ExitCode::FAILURE,
             }
         }
