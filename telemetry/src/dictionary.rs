@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use hashbrown::HashTable;
 use kafkascope_protocol::{ApiKey, ErrorCode, Timestamp, TopicId};
@@ -199,6 +199,9 @@ pub struct Broker {
     port: u16,
     id: Option<i32>,
     cluster: Option<Arc<str>>,
+    /// What was learned of it. The first word stands: nobody can make series of it.
+    learned_id: OnceLock<i32>,
+    learned_cluster: OnceLock<Arc<str>>,
 }
 
 impl Broker {
@@ -207,7 +210,9 @@ impl Broker {
     pub fn new(address: &str, port: u16, id: Option<i32>, cluster: Option<&str>) -> Arc<Self> {
         static NUMBERS: AtomicU32 = AtomicU32::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self { number, address: address.into(), port, id, cluster: cluster.map(Into::into) })
+        let (learned_id, learned_cluster) = (OnceLock::new(), OnceLock::new());
+        let cluster = cluster.map(Into::into);
+        Arc::new(Self { number, address: address.into(), port, id, cluster, learned_id, learned_cluster })
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -226,16 +231,38 @@ impl Broker {
         self.port
     }
 
-    /// Node id.
+    /// Node id, if it was known beforehand.
     #[must_use]
     pub fn id(&self) -> Option<i32> {
         self.id
     }
 
-    /// Its cluster.
+    /// Node id, by now.
+    #[must_use]
+    pub fn known_id(&self) -> Option<i32> {
+        self.id.or_else(|| self.learned_id.get().copied())
+    }
+
+    /// Clients are told that this is node `id`.
+    pub(crate) fn is_node(&self, id: i32) {
+        self.learned_id.get_or_init(|| id);
+    }
+
+    /// The name of its cluster, if it was given one.
     #[must_use]
     pub fn cluster(&self) -> Option<&Arc<str>> {
         self.cluster.as_ref()
+    }
+
+    /// The name of its cluster, or else the id, by now.
+    #[must_use]
+    pub fn known_cluster(&self) -> Option<&Arc<str>> {
+        self.cluster.as_ref().or_else(|| self.learned_cluster.get())
+    }
+
+    /// It is of the cluster with this id.
+    pub(crate) fn is_of_cluster(&self, id: &Arc<str>) {
+        self.learned_cluster.get_or_init(|| id.clone());
     }
 
     /// The same as facts have it: empty where there is none.

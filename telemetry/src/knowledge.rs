@@ -39,6 +39,7 @@ use kafkascope_protocol::Timestamp;
 
 use crate::dictionary::{Dictionary, lock};
 use crate::health::coverage::Usage;
+use crate::learned::Learned;
 use crate::readings::Readings;
 use fact::{Fact, Told};
 pub use page::{InvalidFact, Page};
@@ -133,8 +134,8 @@ impl Knowledge {
 
     /// All that is known of groups, by cluster and name.
     #[must_use]
-    pub fn groups(&self, now: Timestamp) -> Vec<GroupRow> {
-        rows::groups(&lock(&self.state), now)
+    pub fn groups(&self, learned: &Learned, now: Timestamp) -> Vec<GroupRow> {
+        rows::groups(&lock(&self.state), learned, now)
     }
 
     /// Who works past this proxy, by what is `used` of it.

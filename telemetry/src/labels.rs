@@ -43,6 +43,7 @@ impl Api {
     pub(crate) const PRODUCE: ApiKey = ApiKey(0);
     pub(crate) const FETCH: ApiKey = ApiKey(1);
     pub(crate) const OFFSET_COMMIT: ApiKey = ApiKey(8);
+    pub(crate) const SHARE_FETCH: ApiKey = ApiKey(78);
 
     fn value(self, dictionary: &Dictionary) -> Value {
         match self.follower {

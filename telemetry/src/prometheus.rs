@@ -11,6 +11,7 @@ mod name;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use crate::learned::Learned;
 use crate::metric::{Bounds, Descriptor, Kind, Metric};
 use crate::resource::Resource;
 use crate::snapshot::{Point, Snapshot, Value};
@@ -27,7 +28,7 @@ pub fn chunks(snapshot: Snapshot) -> impl Iterator<Item = String> {
     let mut head = Text::default();
     head.target_info(&snapshot.resource);
     let mut first = Some(head.0);
-    let mut points = snapshot.points.into_iter();
+    let (mut points, learned) = (snapshot.points.into_iter(), snapshot.learned);
     let mut current: Option<Metric> = None;
     let mut name = String::new();
     std::iter::from_fn(move || {
@@ -39,7 +40,7 @@ pub fn chunks(snapshot: Snapshot) -> impl Iterator<Item = String> {
                 name = name::metric(descriptor);
                 text.head(&name, descriptor.help, kind(descriptor.kind));
             }
-            text.point(&name, descriptor, &point);
+            text.point(&name, descriptor, &point, &learned);
             if text.0.len() >= CHUNK_BYTES {
                 break;
             }
@@ -90,11 +91,11 @@ impl Text {
         self.line(format_args!("target_info{{{}}} 1", labels.join(",")));
     }
 
-    fn point(&mut self, name: &str, descriptor: &Descriptor, point: &Point) {
+    fn point(&mut self, name: &str, descriptor: &Descriptor, point: &Point, learned: &Learned) {
         let mut labels = String::new();
-        for (key, value) in point.series.attributes() {
+        for (key, value) in learned.attributes(&point.series) {
             let separator = if labels.is_empty() { "" } else { "," };
-            let (key, value) = (name::label(key.name()), escaped(&value.scalar().to_string()));
+            let (key, value) = (name::label(key.name()), escaped(&value.to_string()));
             let _infallible = write!(labels, "{separator}{key}=\"{value}\"");
         }
         let per_unit = descriptor.unit.per_unit();
@@ -166,6 +167,7 @@ mod tests {
                 point(Metric::Connections, &[], Value::UpDown(-1)),
                 point(Metric::SelfTapTime, &[], Value::Counter(1_500_000_000)),
             ],
+            learned: Learned::default(),
             gone: Vec::new(),
         };
         let text: String = chunks(snapshot).collect();

@@ -27,6 +27,7 @@ use crate::histogram::Histogram;
 use crate::inventory;
 use crate::knowledge::Knowledge;
 use crate::labels::Labels;
+use crate::learned::Learned;
 use crate::metric::{Kind, Metric};
 use crate::rates::Rates;
 use crate::readings::{Reading, Readings};
@@ -197,6 +198,12 @@ impl Registry {
         self.routes.get_or_init(|| routes.into_iter().collect());
     }
 
+    /// What brokers have told of themselves.
+    #[must_use]
+    pub fn learned(&self) -> Learned {
+        self.routes.get().map(|routes| Learned::of(routes)).unwrap_or_default()
+    }
+
     /// Who reports.
     #[must_use]
     pub fn resource(&self) -> &Resource {
@@ -338,6 +345,7 @@ impl Registry {
         Snapshot {
             at: now.max(state.latest),
             resource: self.resource.clone(),
+            learned: self.learned(),
             points,
             gone: state.gone.iter().cloned().collect(),
         }

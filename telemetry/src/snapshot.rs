@@ -6,6 +6,7 @@ use kafkascope_protocol::Timestamp;
 
 use crate::exemplar::Exemplar;
 use crate::histogram::Histogram;
+use crate::learned::Learned;
 use crate::resource::Resource;
 use crate::series::Series;
 
@@ -16,6 +17,8 @@ pub struct Snapshot {
     pub at: Timestamp,
     /// Who reports.
     pub resource: Arc<Resource>,
+    /// What more is known of brokers than their series say.
+    pub learned: Learned,
     /// Every series, those of a metric together, in the order of the metric table.
     pub points: Vec<Point>,
     /// Series that have ended.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::attribute::{Attribute, Value as AttributeValue};
 use crate::clients::{Counts, Moved, count, mean};
 use crate::histogram::Histogram;
+use crate::learned::Learned;
 use crate::metric::Metric;
 use crate::rates::{self, Rate, Subject, Totals};
 use crate::registry::Registry;
@@ -77,7 +78,7 @@ pub fn view(registry: &Registry, now: Timestamp) -> Vec<TopicRow> {
     for point in &snapshot.points {
         let Some(AttributeValue::Topic(topic)) = point.series.value(Attribute::Topic) else { continue };
         let subject = Subject::Topic(topic.cluster().cloned(), topic.label().into());
-        topics.entry(subject).or_insert_with(|| Gathered::new(topic)).add(point);
+        topics.entry(subject).or_insert_with(|| Gathered::new(topic, &snapshot.learned)).add(point);
     }
     registry.with_rates(|rates| topics.iter_mut().for_each(|(subject, topic)| topic.row.rate = rates.of(subject)));
     let mut rows: Vec<TopicRow> = topics.into_values().map(Gathered::finish).collect();
@@ -86,8 +87,8 @@ pub fn view(registry: &Registry, now: Timestamp) -> Vec<TopicRow> {
 }
 
 impl Gathered {
-    fn new(topic: &Topic) -> Self {
-        let cluster = topic.cluster().map(ToString::to_string);
+    fn new(topic: &Topic, learned: &Learned) -> Self {
+        let cluster = topic.cluster().or(learned.cluster()).map(ToString::to_string);
         Self { row: TopicRow { topic: topic.label().to_owned(), cluster, ..TopicRow::default() }, ..Self::default() }
     }
 

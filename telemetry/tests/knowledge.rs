@@ -392,7 +392,7 @@ fn a_group_counts_its_rebalances_with_their_reason_and_duration() {
     let snapshot = scene.collect();
     assert_eq!(scene::sum(&snapshot, Metric::GroupRebalances, &[("reason", "leave")]), 1);
     assert_eq!(value(&snapshot, Metric::GroupMembers), Some(1));
-    let rows = scene.registry.knowledge().groups(scene.now);
+    let rows = scene.registry.knowledge().groups(&scene.registry.learned(), scene.now);
     assert_eq!((rows.len(), rows[0].state, rows[0].rebalances, rows[0].generation), (1, "stable", 3, Some(3)));
 }
 
@@ -486,8 +486,11 @@ fn two_proxies_know_together_what_one_would() {
     assert_eq!(value(one, Metric::GroupCommitsAhead), None, "it asked for more before");
     let exact = [("messaging.consumer.group.name", "g"), ("kafkascope.group.attribution", "exact")];
     assert_eq!(scene::sum(two, Metric::PositionLag, &exact), 870);
-    assert_eq!(pair.two.registry.knowledge().groups(pair.two.now)[0].lag, Some(899));
-    assert_eq!(pair.two.registry.knowledge().groups(pair.two.now)[0].attribution, Some("exact"));
+    assert_eq!(pair.two.registry.knowledge().groups(&pair.two.registry.learned(), pair.two.now)[0].lag, Some(899));
+    assert_eq!(
+        pair.two.registry.knowledge().groups(&pair.two.registry.learned(), pair.two.now)[0].attribution,
+        Some("exact")
+    );
 
     // The leader's proxy is away: the lag is not known any more.
     pair.one.registry.knowledge().forget_peer(peers[0]);

@@ -18,8 +18,9 @@ use kafkascope_service::settings::Value;
 pub(super) struct Flags {
     /// Where to listen and where that leads; once for each broker.
     ///
-    /// Options: observe=none|headers|full (else as --observe), name=CLUSTER (groups the routes of one cluster), id=N
-    /// (the broker's node id). IPv6 in brackets; host names are resolved at each connection.
+    /// Options: observe=none|headers|full (else as --observe), name=CLUSTER (groups the routes of one cluster, and is shown
+    /// in place of its id), id=N (the broker's node id, else learned where brokers advertise this port to clients). IPv6
+    /// in brackets; host names are resolved at each connection.
     #[arg(long, env = "KAFKASCOPE_ROUTE", value_name = "LISTEN=UPSTREAM[,OPTION=..]", value_delimiter = ' ')]
     pub(super) route: Option<Vec<Value>>,
 

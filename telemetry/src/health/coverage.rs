@@ -167,7 +167,22 @@ impl Named {
         std::mem::take(&mut self.lost)
     }
 
+    /// Tells brokers their node ids, where one route leads to one broker that clients are told of.
+    fn number(&self, routes: &[Route]) {
+        for route in routes.iter().filter(|route| route.broker.known_id().is_none()) {
+            let named =
+                |route| self.brokers.values().map(|seen| &seen.broker).filter(move |broker| leads_to(route, broker));
+            let mut brokers = named(route);
+            if let (Some(broker), None) = (brokers.next(), brokers.next())
+                && routes.iter().filter(|other| leads_to(other, broker)).count() == 1
+            {
+                route.broker.is_node(broker.id);
+            }
+        }
+    }
+
     pub(super) fn report(&mut self, used: &Usage, readings: &mut Readings) {
+        self.number(&used.routes);
         let now = readings.at().0;
         let mut uncovered: HashMap<Arc<str>, NamedBroker> = HashMap::new();
         for seen in self.brokers.values_mut() {

@@ -11,11 +11,12 @@ use super::lag::{self, TopicLag};
 use super::members::{Attribution, GroupName, MemberName, Seat};
 use super::state::{READING, State};
 use super::store::newest;
+use crate::learned::Learned;
 
 /// A group.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GroupRow {
-    /// The cluster's name; `null` where there is none.
+    /// The cluster's name, or its id; `null` while it is not known.
     pub cluster: Option<String>,
     /// The group.
     pub group: String,
@@ -73,7 +74,7 @@ struct Gathered<'a> {
     topics: BTreeMap<&'a Arc<str>, TopicLag>,
 }
 
-pub(super) fn groups(state: &State, now: Timestamp) -> Vec<GroupRow> {
+pub(super) fn groups(state: &State, learned: &Learned, now: Timestamp) -> Vec<GroupRow> {
     let now = now.0;
     let committed = lag::committed(state, now);
     let mut all: BTreeMap<&GroupName, Gathered<'_>> = BTreeMap::new();
@@ -90,7 +91,12 @@ pub(super) fn groups(state: &State, now: Timestamp) -> Vec<GroupRow> {
         all.entry(name).or_default();
     }
     let attributions = attributions(state, now);
-    all.into_iter().map(|(name, gathered)| row(state, name, gathered, &attributions, now)).collect()
+    let mut rows: Vec<GroupRow> =
+        all.into_iter().map(|(name, gathered)| row(state, name, gathered, &attributions, now)).collect();
+    for row in rows.iter_mut().filter(|row| row.cluster.is_none()) {
+        row.cluster = learned.cluster().map(ToString::to_string);
+    }
+    rows
 }
 
 /// The least sure attribution of what each client fetches, by group; without a group, of those that it may be.

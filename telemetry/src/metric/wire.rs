@@ -169,7 +169,7 @@ pub(super) const ROWS: &[Descriptor] = &[
         kind: Kind::Counter,
         unit: MESSAGE,
         attributes: &[A::ClientId, A::PeerAddress, A::Cluster, A::Topic],
-        help: "Messages returned to consumers, without control records and those before the offset asked for.",
+        help: "Messages returned to consumers, without control records and those before the offset asked for. Of share groups: the offsets that members acquired, gaps in them included.",
     },
     Descriptor {
         metric: Metric::ConnectionIo,

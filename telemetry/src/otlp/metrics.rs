@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kafkascope_protocol::Timestamp;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, DataPointFlags, Exemplar as ProtoExemplar, ExponentialHistogram,
@@ -111,7 +112,7 @@ impl Writer<'_> {
         let series = &gone.series;
         let descriptor = series.metric().descriptor();
         let flags = DataPointFlags::NoRecordedValueMask as u32;
-        let (attributes, at) = (attributes(series), gone.at.0);
+        let (attributes, at) = (self.attributes(series), gone.at.0);
         let point = match (descriptor.kind, self.shape.aggregation) {
             (Kind::Histogram(_), Aggregation::Exponential) => DataPoint::Exponential(ExponentialHistogramDataPoint {
                 attributes,
@@ -131,7 +132,7 @@ impl Writer<'_> {
     fn data_point(&self, series: &Series, start: u64, value: &Value, exemplar: Option<ProtoExemplar>) -> DataPoint {
         let descriptor = series.metric().descriptor();
         let per_unit = descriptor.unit.per_unit();
-        let (attributes, start_time_unix_nano, time_unix_nano) = (attributes(series), start, self.snapshot.at.0);
+        let (attributes, start_time_unix_nano, time_unix_nano) = (self.attributes(series), start, self.snapshot.at.0);
         let number = |value| {
             DataPoint::Number(NumberDataPoint {
                 attributes: attributes.clone(),
@@ -184,6 +185,10 @@ impl Writer<'_> {
                 }
             }
         }
+    }
+
+    fn attributes(&self, series: &Series) -> Vec<KeyValue> {
+        self.snapshot.learned.attributes(series).map(|(key, value)| scalar(key.name(), value)).collect()
     }
 
     fn add(&mut self, descriptor: &Descriptor, point: DataPoint, alone: bool) {
@@ -271,10 +276,6 @@ impl Writer<'_> {
     }
 }
 
-fn attributes(series: &Series) -> Vec<opentelemetry_proto::tonic::common::v1::KeyValue> {
-    series.attributes().iter().map(|(key, value)| scalar(key.name(), value.scalar())).collect()
-}
-
 /// `None` while it is not known which trace its span is part of.
 fn exemplar(exemplar: &Exemplar, per_unit: f64) -> Option<ProtoExemplar> {
     Some(ProtoExemplar {
@@ -327,7 +328,7 @@ mod tests {
 
     fn snapshot(points: Vec<Point>) -> Snapshot {
         let resource = Arc::new(Resource::new("test", "1", |_| None).unwrap());
-        Snapshot { at: AT, resource, points, gone: Vec::new() }
+        Snapshot { at: AT, resource, learned: Default::default(), points, gone: Vec::new() }
     }
 
     fn nanos(values: &[u64]) -> histogram::Histogram {

@@ -108,10 +108,10 @@ fn exchange(span: &ExchangeSpan) -> ProtoSpan {
             attributes.push(text(&format!("kafkascope.{leg}.community_id"), &community_id(one, other)));
         }
     }
-    if let Some(id) = span.broker.id() {
+    if let Some(id) = span.broker.known_id() {
         attributes.push(integer(Attribute::BrokerId.name(), id.into()));
     }
-    if let Some(cluster) = span.broker.cluster() {
+    if let Some(cluster) = span.broker.known_cluster() {
         attributes.push(text(Attribute::Cluster.name(), cluster));
     }
     if let Some(partition) = span.partition {

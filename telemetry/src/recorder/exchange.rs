@@ -64,7 +64,7 @@ impl Recorder {
                 }
                 self.produced(shard, exchange);
             }
-            Api::FETCH => self.fetched(shard, exchange, follower.unwrap_or(false)),
+            Api::FETCH | Api::SHARE_FETCH => self.fetched(shard, exchange, follower.unwrap_or(false)),
             _ => self.other_exchange(shard, exchange),
         }
         self.told(shard, exchange);

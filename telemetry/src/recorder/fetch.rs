@@ -1,10 +1,12 @@
-//! Fetch: bytes and messages that consumers are given.
+//! Fetch and ShareFetch: bytes and messages that consumers are given.
 
 use kafkascope_protocol::{
-    BatchHead, ErrorCode, Exchange, FetchPartition, Outcome, PartitionBatch, TopicIndex, TopicRef,
+    BatchHead, ErrorCode, Exchange, FetchPartition, Outcome, PartitionBatch, ShareAcquired, SharePartition, TopicIndex,
+    TopicRef,
 };
 
 use super::Recorder;
+use crate::labels::Api;
 use crate::shard::Shard;
 use crate::span::{Batch, ExchangeSpan, Operation};
 
@@ -35,9 +37,29 @@ impl Recorder {
         if partition.record_bytes == 0 && partition.error.is_none() {
             return;
         }
-        self.fetched_of(shard, partition.topic, partition.partition).add(partition.record_bytes, partition.error);
+        self.got(shard, partition.topic, partition.partition, (partition.record_bytes, partition.error));
+    }
+
+    pub(super) fn share_partition(&mut self, shard: &mut Shard, partition: &SharePartition<'_>) {
+        if partition.record_bytes > 0 {
+            self.got(shard, partition.topic, partition.partition, (partition.record_bytes, ErrorCode::NONE));
+        }
+    }
+
+    /// What a member of a share group was given is what it acquired of the batches.
+    pub(super) fn share_acquired(&mut self, shard: &mut Shard, acquired: &ShareAcquired<'_>) {
+        // No response holds more; whoever claims it must not make a total overflow.
+        let records = acquired.records.min(u32::MAX.into());
+        if records > 0 {
+            self.fetched_of(shard, acquired.topic, acquired.partition).messages += records;
+        }
+    }
+
+    #[inline(always)]
+    fn got(&mut self, shard: &mut Shard, topic: TopicRef<'_>, partition: i32, (bytes, error): (u64, ErrorCode)) {
+        self.fetched_of(shard, topic, partition).add(bytes, error);
         if shard.dictionary.settings().partitions {
-            self.fetched_partitions.push((partition.topic.index, partition.partition, partition.record_bytes));
+            self.fetched_partitions.push((topic.index, partition, bytes));
         }
     }
 
@@ -73,14 +95,14 @@ impl Recorder {
         }
     }
 
-    /// A Fetch exchange has ended.
+    /// A Fetch or ShareFetch exchange has ended.
     pub(super) fn fetched(&mut self, shard: &mut Shard, exchange: &Exchange, follower: bool) {
         if self.fetched.is_empty() {
             return;
         }
         let mut partitions = std::mem::take(&mut self.fetched_partitions);
         if !follower {
-            if shard.spans.is_on() && exchange.outcome != Outcome::Abandoned {
+            if exchange.api == Api::FETCH && shard.spans.is_on() && exchange.outcome != Outcome::Abandoned {
                 self.poll_spans(shard, exchange);
             }
             let mut fetched = std::mem::take(&mut self.fetched);

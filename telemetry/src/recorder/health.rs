@@ -146,7 +146,11 @@ impl Recorder {
                 self.leader_answers(shard, listed.seq, listed.topic, listed.partition, listed.error);
             }
             Observation::EpochEnd(end) => self.partition_answers(shard, end.seq, end.topic, end.error),
-            Observation::SharePartition(part) => self.partition_answers(shard, part.seq, part.topic, part.error),
+            Observation::SharePartition(part) => {
+                self.partition_answers(shard, part.seq, part.topic, part.error);
+                self.share_partition(shard, part);
+            }
+            Observation::ShareAcquired(acquired) => self.share_acquired(shard, acquired),
             Observation::ShareAcknowledged(part) => self.partition_answers(shard, part.seq, part.topic, part.error),
             _ => {}
         }

@@ -29,6 +29,9 @@ impl Recorder {
         match observation {
             Observation::Client(id) => self.becomes(shard, *id),
             Observation::Software { name, version } => self.software(name, version),
+            Observation::ClusterId(id) if !id.is_empty() && self.broker.known_cluster().is_none() => {
+                self.broker.is_of_cluster(&attribute::text(Some(id)).into());
+            }
             Observation::Principal { name, .. } => self.principal(shard, name),
             Observation::TopicMetadata(topic) => {
                 if let (Some(id), Some(name)) = (topic.id, topic.name) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use kafkascope_tests::eventually::{eventually, until};
 use kafkascope_tests::jmx;
-use kafkascope_tests::kafka::{Cluster, ClusterSpec, Version};
+use kafkascope_tests::kafka::{Broker, Cluster, ClusterSpec, Version};
 use kafkascope_tests::proxy::{Proxy, ProxySpec};
 use kafkascope_tests::testbed::Need;
 use libtest_mimic::Trial;
@@ -225,7 +225,7 @@ fn bypass() -> Result<()> {
     let routes = cluster.routes();
     let (ours, theirs) = routes.split_at(1);
     let proxy = Proxy::start(&ProxySpec::new(ours.iter().copied()))?;
-    let _other = Proxy::start(&ProxySpec::new(theirs.iter().copied()))?;
+    let other = Proxy::start(&ProxySpec::new(theirs.iter().copied()))?;
     let producer = producer(&cluster, &[("acks", "all")])?;
     for partition in 0..i32::from(PARTITIONS) {
         let record = BaseRecord::<(), [u8]>::to(MOVES).partition(partition).payload(b"record");
@@ -248,6 +248,23 @@ fn bypass() -> Result<()> {
         lines.len() == 1 && lines.iter().all(|line| line.contains(&port) && line.contains("broker=2")),
         "the log names it once:\n{log}"
     );
+    cluster.brokers().iter().zip([&proxy, &other]).try_for_each(|(broker, proxy)| is_named(&cluster, broker, proxy))
+}
+
+/// Nobody has told the proxy which broker of which cluster it stands before: it has learned that.
+fn is_named(cluster: &Cluster, broker: &Broker, proxy: &Proxy) -> Result<()> {
+    let (id, port) = (broker.id().to_string(), broker.upstream().port().to_string());
+    let of_broker = [("server_port", port.as_str())];
+    let named = [("kafkascope_broker_id", id.as_str()), ("messaging_kafka_cluster_id", cluster.id())];
+    let all = proxy.metrics()?;
+    let of_broker = all.samples().iter().filter(|sample| sample.matches(&of_broker));
+    let of_topics = all.samples().iter().filter(|sample| sample.matches(&[("messaging_destination_name", MOVES)]));
+    let (named_brokers, named_topics) = (
+        of_broker.clone().filter(|sample| sample.matches(&named)).count(),
+        of_topics.clone().filter(|sample| sample.matches(&named[1..])).count(),
+    );
+    ensure!(named_brokers > 0 && named_brokers == of_broker.count(), "broker {id}:\n{}", all.show("kafkascope"));
+    ensure!(named_topics > 0 && named_topics == of_topics.count(), "topic {MOVES}:\n{}", all.show("kafkascope"));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use kafkascope_tests::http;
 use kafkascope_tests::java::Tool;
 use kafkascope_tests::jmx;
 use kafkascope_tests::kafka::Version;
@@ -24,6 +25,9 @@ use crate::trial::trial;
 const PATIENCE: Duration = Duration::from_secs(180);
 const RECORDS: usize = 300;
 const PARTITIONS: u16 = 3;
+/// Of the performance tools: so small that all is measured even when it comes within a second, see the budget of
+/// compression ratios.
+const RECORD_BYTES: usize = 500;
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
@@ -44,6 +48,9 @@ pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
             }));
         }
     }
+    let (version, stages) = (Version::V4, stages.clone());
+    let name = format!("kafka_{version}::java::share_group");
+    trials.push(trial(name, &[Need::Kafka], move || stages.on(version, share_group)));
     trials
 }
 
@@ -104,7 +111,7 @@ fn producer_agrees(stage: &Stage, id: &str, own: &Metrics, acks: &str, codec: &s
     let used =
         stage.proxy.client(id)?.apis.get("Produce").and_then(|produce| produce.min_version.zip(produce.max_version));
     ensure!(used == Some((newest, newest)), "versions of Produce: {used:?} instead of {newest}");
-    figures::row_says(&stage.proxy, id, &format!("apache-kafka-java/{}", version.number()), acks_said, codec)
+    figures::row_says(&stage.proxy, id, Some(&format!("apache-kafka-java/{}", version.number())), acks_said, codec)
 }
 
 /// `ProducerPerformance`, then `ConsumerPerformance` in a classic group and in one of KIP-848.
@@ -204,8 +211,15 @@ fn records_read(said: &str) -> Result<u64> {
 fn producer_performance(stage: &Stage, topic: &str, id: &str, records: u64, more: &[&str]) -> Result<Metrics> {
     let version = stage.cluster.version();
     let tool = Tool::class(version, "org.apache.kafka.tools.ProducerPerformance")?;
-    // So small that all of it is measured even when it comes within a second: see the budget of compression ratios.
-    let tool = tool.args(["--topic", topic, "--record-size", "500", "--throughput", "-1", "--print-metrics"]);
+    let tool = tool.args([
+        "--topic",
+        topic,
+        "--record-size",
+        &RECORD_BYTES.to_string(),
+        "--throughput",
+        "-1",
+        "--print-metrics",
+    ]);
     let tool = tool.args(["--num-records", &records.to_string()]).args(more);
     let properties = if version == Version::V4 { "--command-property" } else { "--producer-props" };
     let bootstrap = format!("bootstrap.servers={}", stage.cluster.front());
@@ -237,7 +251,7 @@ fn verifiable_clients(stage: &mut Stage) -> Result<()> {
     let ours = Figures::read(&stage.proxy, "v-producer", |ours| ours.produced() >= acked)?;
     same("messages", ours.produced(), acked, &ours)?;
     same("messages", ours.produced(), MANY as u64, &ours)?;
-    figures::row_says(&stage.proxy, "v-producer", "apache-kafka-java/", "1", "none")?;
+    figures::row_says(&stage.proxy, "v-producer", Some("apache-kafka-java/"), "1", "none")?;
 
     let mut brokers = BytesOut::start(stage, topic)?;
     for protocol in ["classic", "consumer"] {
@@ -259,6 +273,33 @@ fn verifiable_clients(stage: &mut Stage) -> Result<()> {
         ensure!(all.iter().copied().eq(0..MANY as i64), "{} records instead of {MANY}, or some twice", all.len());
         consumer_agrees(stage, &id, MANY as u64, &sent)?;
     }
+    Ok(())
+}
+
+/// Members of a share group (KIP-932) are given records that no offset of theirs tells of.
+fn share_group(stage: &mut Stage) -> Result<()> {
+    const MANY: u64 = 2_000;
+    let (topic, group) = ("java-share", "share-group");
+    stage.cluster.create_topic(topic, PARTITIONS, 3)?;
+    producer_performance(stage, topic, "share-producer", MANY, &[])?;
+    let sent = Figures::read(&stage.proxy, "share-producer", |ours| ours.produced() >= MANY)?;
+    let earliest = ["--alter", "--entity-type", "groups", "--entity-name", group];
+    let earliest = [&earliest[..], &["--add-config", "share.auto.offset.reset=earliest"]].concat();
+    stage.cluster.administer("kafka.admin.ConfigCommand", &earliest, PATIENCE)?;
+
+    let id = "share-consumer";
+    let tool = Tool::class(stage.cluster.version(), "org.apache.kafka.tools.consumer.ConsoleShareConsumer")?;
+    let tool = tool.args(["--bootstrap-server", &stage.cluster.front(), "--topic", topic, "--group", group]);
+    let client = format!("client.id={id}");
+    let tool = tool.args(["--max-messages", &MANY.to_string(), "--command-property", &client]);
+    let read = tool.run(PATIENCE)?.lines().filter(|line| line.len() == RECORD_BYTES).count() as u64;
+    ensure!(read == MANY, "the client read {read} records of {MANY}");
+    let ours = Figures::read(&stage.proxy, id, |ours| ours.consumed() >= MANY)?;
+    same("messages", ours.consumed(), read, &ours)?;
+    same("record bytes", ours.record_bytes_out(), sent.batches().1, &ours)?;
+    ensure!(ours.requests("ShareFetch") > 0, "no ShareFetch\n{}", ours.show());
+    let groups = http::get(stage.proxy.admin(), "/api/groups")?;
+    ensure!(groups.contains(&format!("\"group\":\"{group}\"")), "{groups}");
     Ok(())
 }
 
