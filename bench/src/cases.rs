@@ -72,6 +72,10 @@ pub const DECODER: &str = "decoder";
 pub const EXCHANGE_INSTRUCTIONS: f64 = 1000.0;
 /// Most instructions for each further batch.
 pub const BATCH_INSTRUCTIONS: f64 = 250.0;
+/// Most instructions for the first commit of a partition: consumers commit every five seconds, and few partitions are new.
+pub const COMMIT_INSTRUCTIONS: f64 = 50_000.0;
+/// Most bytes for a partition that a group commits: a hundred thousand of them in 150 MB.
+pub const COMMIT_BYTES: f64 = 1500.0;
 
 /// A figure that is compared.
 #[derive(Debug, Clone, Copy)]

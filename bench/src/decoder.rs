@@ -1,7 +1,7 @@
 //! What decoding and recording cost in instructions and allocations, counted by Valgrind.
 //!
 //! The same exchanges are shown N and 2 N times; the difference is what N more cost, so that neither the start nor what
-//! is looked up once is in it.
+//! is looked up once is in it. Commits are each of another partition: there what is kept is counted, too.
 
 use std::{
     path::Path,
@@ -35,6 +35,8 @@ pub enum Subject {
     FetchLarge,
     /// Fetch of 1 MiB in 64 batches of one partition.
     FetchMany,
+    /// OffsetCommit of one partition, each of another.
+    Commit,
 }
 
 impl Subject {
@@ -46,7 +48,13 @@ impl Subject {
             Self::Fetch => frames::fetch(16 << 10, 1),
             Self::FetchLarge => frames::fetch(1 << 20, 1),
             Self::FetchMany => frames::fetch(1 << 20, MANY),
+            Self::Commit => frames::commit(),
         }
+    }
+
+    /// Where in request and response the number of the exchange is to be written as a partition, from their ends.
+    pub fn partition_at(self) -> Option<[usize; 2]> {
+        (self == Self::Commit).then_some(frames::COMMIT_PARTITION)
     }
 }
 
@@ -59,8 +67,12 @@ pub struct Counts {
     pub large_exchange: [(&'static str, f64); 2],
     /// Instructions for each further batch.
     pub further_batch: [(&'static str, f64); 2],
-    /// Allocations for each exchange, of all kinds together.
+    /// Allocations for each exchange, of all kinds together that bring nothing new.
     pub allocations: f64,
+    /// Instructions for the first commit of a partition by a group, until the process as a whole knows of it.
+    pub commit: f64,
+    /// Bytes that are kept for it.
+    pub commit_bytes: f64,
 }
 
 /// Counts with `program`, which is `kafkascope-bench-decoder`.
@@ -70,9 +82,8 @@ pub fn count(program: &Path) -> Result<Counts> {
     let large = [instructions(Subject::ProduceLarge)?, instructions(Subject::FetchLarge)?];
     let [fetch, fetch_many] = [instructions(Subject::Fetch)?, instructions(Subject::FetchMany)?];
     let mut allocations = 0.0;
-    for subject in Subject::value_variants() {
-        let subject = *subject;
-        allocations += per_exchange(|exchanges| dhat(program, subject, exchanges))?;
+    for subject in Subject::value_variants().iter().filter(|subject| subject.partition_at().is_none()) {
+        allocations += per_exchange(|exchanges| allocations_of(program, *subject, exchanges))?;
     }
     let further = (MANY - 1) as f64;
     Ok(Counts {
@@ -80,6 +91,8 @@ pub fn count(program: &Path) -> Result<Counts> {
         large_exchange: [("Produce", large[0]), ("Fetch", large[1])],
         further_batch: [("Produce", (produce_many - produce) / further), ("Fetch", (fetch_many - fetch) / further)],
         allocations,
+        commit: instructions(Subject::Commit)?,
+        commit_bytes: per_exchange(|exchanges| kept_of(program, Subject::Commit, exchanges))?,
     })
 }
 
@@ -96,9 +109,17 @@ fn callgrind(program: &Path, subject: Subject, exchanges: u64) -> Result<u64> {
 }
 
 /// Allocations of a whole run. Spans own their names, so none are made here.
-fn dhat(program: &Path, subject: Subject, exchanges: u64) -> Result<u64> {
-    let said = valgrind(&["--tool=dhat", "--dhat-out-file=/dev/null"], program, subject, exchanges, "0")?;
-    number_after(&said, " bytes in ").context("Total: .. bytes in .. blocks")
+fn allocations_of(program: &Path, subject: Subject, exchanges: u64) -> Result<u64> {
+    number_after(&dhat(program, subject, exchanges)?, " bytes in ").context("Total: .. bytes in .. blocks")
+}
+
+/// Bytes on the heap when they were most.
+fn kept_of(program: &Path, subject: Subject, exchanges: u64) -> Result<u64> {
+    number_after(&dhat(program, subject, exchanges)?, "At t-gmax: ")
+}
+
+fn dhat(program: &Path, subject: Subject, exchanges: u64) -> Result<String> {
+    valgrind(&["--tool=dhat", "--dhat-out-file=/dev/null"], program, subject, exchanges, "0")
 }
 
 fn valgrind(flags: &[&str], program: &Path, subject: Subject, exchanges: u64, spans: &str) -> Result<String> {

@@ -140,6 +140,40 @@ fn fetch_response(batches: &[u8]) -> Vec<u8> {
     frame.finish().to_vec()
 }
 
+/// Where the partition of [`commit`] stands, in bytes from the end of request and response.
+pub const COMMIT_PARTITION: [usize; 2] = [20, 9];
+
+/// OffsetCommit v8 of partition 0, by a member of a group.
+pub fn commit() -> Exchange {
+    let mut request = Frame::request(8, 8);
+    request.compact_string("bench-group");
+    request.i32(1); // generation
+    request.compact_string("bench-client-3b52ab61-6aa7-4b37-a1f0-1a3a0f0e0c55"); // member
+    request.compact_null(); // instance
+    request.compact_len(1);
+    request.compact_string(TOPIC);
+    request.compact_len(1);
+    request.i32(0); // partition
+    request.i64(42); // offset
+    request.i32(-1); // leader epoch
+    request.compact_null(); // metadata
+    request.tags();
+    request.tags();
+    request.tags();
+    let mut response = Frame::response();
+    response.tags();
+    response.i32(0); // throttle time
+    response.compact_len(1);
+    response.compact_string(TOPIC);
+    response.compact_len(1);
+    response.i32(0); // partition
+    response.i16(0); // no error
+    response.tags();
+    response.tags();
+    response.tags();
+    Exchange { request: request.finish(), response: response.finish() }
+}
+
 /// ApiVersions v3, with what a client says at the start of each connection.
 pub fn api_versions() -> Exchange {
     let mut request = Frame::request(18, 3);

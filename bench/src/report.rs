@@ -4,7 +4,9 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::{
-    cases::{BATCH_INSTRUCTIONS, Bound, Case, EXCHANGE_INSTRUCTIONS, Figure, Goal, Work},
+    cases::{
+        BATCH_INSTRUCTIONS, Bound, COMMIT_BYTES, COMMIT_INSTRUCTIONS, Case, EXCHANGE_INSTRUCTIONS, Figure, Goal, Work,
+    },
     decoder::Counts,
     load::Window,
     run::Results,
@@ -95,7 +97,11 @@ pub fn decoder_verdicts(counts: &Counts) -> Vec<Verdict> {
         at_most(format!("instructions per further batch of a {api} exchange"), *count, BATCH_INSTRUCTIONS)
     });
     let allocations = at_most("allocations per exchange in the steady state".into(), counts.allocations, 0.0);
-    exchanges.chain(large).chain(batches).chain([allocations]).collect()
+    let commits = [
+        at_most("instructions per commit of a partition that is new".into(), counts.commit, COMMIT_INSTRUCTIONS),
+        at_most("bytes kept of a partition that a group commits".into(), counts.commit_bytes, COMMIT_BYTES),
+    ];
+    exchanges.chain(large).chain(batches).chain([allocations]).chain(commits).collect()
 }
 
 /// The figure of each round.

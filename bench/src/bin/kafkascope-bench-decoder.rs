@@ -10,7 +10,9 @@ use kafkascope_bench::{
     frames::{Exchange, REQUEST_HEAD, RESPONSE_HEAD},
 };
 use kafkascope_protocol::{CaptureBudget, Connection, Depth, Direction, Limits, Timestamp};
-use kafkascope_telemetry::{Broker, CloseReason, ConnectionInfo, Dictionary, Recorder, SampleRatio, Settings, Shard};
+use kafkascope_telemetry::{
+    Broker, CloseReason, ConnectionInfo, Dictionary, Recorder, Registry, Resource, SampleRatio, Settings, Shard,
+};
 
 /// Shows exchanges to the decoder.
 #[derive(Debug, Parser)]
@@ -28,12 +30,17 @@ const READ: usize = 256 << 10;
 const HEAD_READ: usize = 64 << 10;
 const SPLICE_FROM: u64 = 128 << 10;
 
+/// Exchanges after which what is new of partitions is collected, as it is once a second.
+const COLLECTED: u64 = 500;
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let Exchange { request, response } = arguments.subject.exchange();
     let (mut request, mut response) = (request.to_vec(), response.to_vec());
     let spans = (arguments.spans > 0.0).then(|| SampleRatio::new(arguments.spans)).transpose()?;
     let dictionary = Dictionary::new(Settings { spans, ..Settings::default() });
+    let resource = Resource::new("bench", "0", |_| None)?;
+    let registry = Registry::new(dictionary.clone(), resource, Timestamp(0));
     let mut shard = Shard::new(dictionary, Timestamp(0));
     let info = ConnectionInfo {
         broker: Broker::new("127.0.0.1", 9092, None, None),
@@ -48,6 +55,15 @@ fn main() -> anyhow::Result<()> {
         let correlation_id = (number as i32).to_be_bytes();
         request[REQUEST_HEAD - 4..REQUEST_HEAD].copy_from_slice(&correlation_id);
         response[RESPONSE_HEAD - 4..RESPONSE_HEAD].copy_from_slice(&correlation_id);
+        if let Some(places) = arguments.subject.partition_at() {
+            for (frame, from_end) in [&mut request, &mut response].into_iter().zip(places) {
+                let at = frame.len() - from_end;
+                frame[at..at + 4].copy_from_slice(&correlation_id);
+            }
+            if number % COLLECTED == 0 {
+                registry.absorb(observer.shard.drain(Timestamp(observer.now)));
+            }
+        }
         observer.pass(Direction::Request, &request);
         observer.pass(Direction::Response, &response);
     }
