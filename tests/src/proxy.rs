@@ -76,7 +76,7 @@ pub struct Client {
 }
 
 /// An API in `/api/clients`.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of the API")]
 pub struct ApiUse {
     pub requests: u64,

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Root of the workspace.
 #[must_use]
@@ -25,6 +26,10 @@ pub enum Need {
     Collector,
     /// The client program on franz-go.
     Franz,
+    /// Python and kafka-python.
+    KafkaPython,
+    /// Node.js and KafkaJS.
+    Kafkajs,
     /// kcat.
     Kcat,
 }
@@ -37,7 +42,11 @@ impl Need {
             Self::Kafka if which("java").is_none() => Some("no java on this machine".to_owned()),
             Self::Kafka => lack_of("Apache Kafka", &root().join("kafka/3.9.2/libs")),
             Self::Collector => lack_of("the OpenTelemetry collector", &collector()),
-            Self::Franz => lack_of("the franz-go client", &franz()),
+            Self::Franz => lack_of("the franz-go client", &clients().join("franz")),
+            Self::KafkaPython if which("python3").is_none() => Some("no python3 on this machine".to_owned()),
+            Self::KafkaPython => lack_of("kafka-python", &clients().join("python")),
+            Self::Kafkajs if which("node").is_none() => Some("no node on this machine".to_owned()),
+            Self::Kafkajs => lack_of("KafkaJS", &clients().join("javascript")),
             Self::Kcat => which("kcat").is_none().then(|| "no kcat on this machine".to_owned()),
         }
     }
@@ -49,10 +58,33 @@ pub fn collector() -> PathBuf {
     root().join("collector/otelcol")
 }
 
-/// The program of the client on franz-go.
+/// The client program on franz-go.
 #[must_use]
-pub fn franz() -> PathBuf {
-    root().join("clients/franz")
+pub fn franz() -> Command {
+    Command::new(clients().join("franz"))
+}
+
+/// The client program on kafka-python.
+#[must_use]
+pub fn kafka_python() -> Command {
+    let mut command = Command::new("python3");
+    command.env("PYTHONPATH", clients().join("python"));
+    command.arg(workspace().join("tests/clients/python/client.py"));
+    command
+}
+
+/// The client program on KafkaJS.
+#[must_use]
+pub fn kafkajs() -> Command {
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", clients().join("javascript/node_modules"));
+    command.arg(workspace().join("tests/clients/javascript/client.js"));
+    command
+}
+
+/// What client programs in other languages are made of.
+fn clients() -> PathBuf {
+    root().join("clients")
 }
 
 /// The full path of `program`, if the shell would find it.

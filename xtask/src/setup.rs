@@ -26,9 +26,10 @@ const KAFKA_VERSIONS: [&str; 2] = ["4.3.1", "3.9.2"];
 /// Get what the tests need: Kafka's jars, an OpenTelemetry collector, foreign clients, tools for kernel programs.
 ///
 /// May be run at any time; what is there already is left alone. Jars come by Maven, the collector and a Go client are
-/// built from Go modules, system packages come by apt-get if you are root on Debian or Ubuntu. It needs about 1 GB in
-/// `target/testbed` (or in the folder that $KAFKASCOPE_CACHE names) and, the first time, five minutes. A tool that
-/// is missing is named with the way to get it and with what is left out without it.
+/// built from Go modules, clients in Python and JavaScript come by pip and npm, system packages come by apt-get if you
+/// are root on Debian or Ubuntu. It needs about 1 GB in `target/testbed` (or in the folder that $KAFKASCOPE_CACHE names)
+/// and, the first time, five minutes. A tool that is missing is named with the way to get it and with what is left out
+/// without it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these groups, for example `--only kafka,collector`
@@ -46,7 +47,7 @@ pub(crate) enum Group {
     Archives,
     /// An OpenTelemetry collector
     Collector,
-    /// Client programs in other languages: franz-go, kcat
+    /// Client programs in other languages: franz-go, kafka-python, KafkaJS, kcat
     Clients,
     /// Checkers of licences and sources of dependencies, of Kubernetes manifests, of systemd units
     Lint,

@@ -108,7 +108,7 @@ fn producer_agrees(stage: &Stage, run: &str, ours: &Figures, own: &Own, acks: &s
         let row = stage.proxy.client(run)?.produce_ms.context("/api/clients: no produce_ms")?;
         same("produce_ms.count", row.count, own.requests("Produce"), ours)?;
     }
-    figures::row_says(&stage.proxy, run, "librdkafka/2.", acks, codec)
+    figures::row_says(&stage.proxy, run, Some("librdkafka/2."), acks, codec)
 }
 
 fn read_all(stage: &Stage, topic: &str, name: &str, protocol: &str, runs: &[String]) -> Result<()> {
@@ -193,7 +193,7 @@ fn incompressible_is_none(stage: &mut Stage) -> Result<()> {
     let ours = Figures::read(&stage.proxy, run, |ours| ours.produced() >= own.messages)?;
     same("messages", ours.produced(), FEW as u64, &ours)?;
     ensure!(ours.codecs().keys().eq(["none"]), "codecs {:?}", ours.codecs());
-    figures::row_says(&stage.proxy, run, "librdkafka/2.", "all", "none")
+    figures::row_says(&stage.proxy, run, Some("librdkafka/2."), "all", "none")
 }
 
 /// Two producers with one name, one of them on the brokers' own listener: we must say less than the brokers have.

@@ -39,12 +39,14 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Notes a value.
+    /// Notes a value, which must be as [`compressible`] made it.
     pub(crate) fn note(&mut self, partition: i32, value: &[u8]) -> Result<()> {
         let text = String::from_utf8_lossy(value);
         let mut words = text.split(' ');
         let (run, number) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        self.numbers.entry((run.to_owned(), partition)).or_default().push(number.parse()?);
+        let number = number.parse()?;
+        ensure!(value == compressible(run, number), "not the value that was produced: {text}");
+        self.numbers.entry((run.to_owned(), partition)).or_default().push(number);
         self.total += 1;
         Ok(())
     }

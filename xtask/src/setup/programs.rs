@@ -32,15 +32,12 @@ pub(super) fn kafka(absent: &mut Vec<Absent>) -> Result<()> {
         let pom = workspace::root().join("tests/kafka").join(version).join("pom.xml");
         let libs = workspace::testbed().join("kafka").join(version).join("libs");
         once(&libs, &fs::read_to_string(&pom)?, || {
-            let fresh = libs.with_extension("new");
-            for folder in [&libs, &fresh].into_iter().filter(|folder| folder.exists()) {
-                fs::remove_dir_all(folder)?;
-            }
-            let mut maven = Command::new("mvn");
-            maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(&pom);
-            maven.arg(format!("-DoutputDirectory={}", fresh.display()));
-            step::quietly(&format!("Fetching Apache Kafka {version}, 56 MB"), &mut maven)?;
-            Ok(fs::rename(&fresh, &libs)?)
+            afresh(&libs, |fresh| {
+                let mut maven = Command::new("mvn");
+                maven.args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"]).arg(&pom);
+                maven.arg(format!("-DoutputDirectory={}", fresh.display()));
+                step::quietly(&format!("Fetching Apache Kafka {version}, 56 MB"), &mut maven)
+            })
         })?;
     }
     Ok(())
@@ -102,13 +99,8 @@ pub(crate) fn kubernetes_validate() -> PathBuf {
 pub(super) fn fetch_kubernetes_validate(absent: &mut Vec<Absent>) -> Result<()> {
     let folder = kubernetes_validate();
     let install = || {
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
-        let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--target"]);
-        pip.arg(&folder).arg(KUBERNETES_VALIDATE);
-        step::quietly("Fetching a checker of Kubernetes manifests, 5 MB", &mut pip)
+        let title = "Fetching a checker of Kubernetes manifests, 5 MB";
+        afresh(&folder, |fresh| step::quietly(title, pip_install(fresh).arg(KUBERNETES_VALIDATE)))
     };
     if once(&folder, KUBERNETES_VALIDATE, install).is_err() {
         absent.push(Absent {
@@ -120,24 +112,95 @@ pub(super) fn fetch_kubernetes_validate(absent: &mut Vec<Absent>) -> Result<()> 
     Ok(())
 }
 
-/// Client programs in other languages: `clients/franz`, and kcat from the system.
+/// Client programs in other languages: kcat from the system, and what goes with the sources in `tests/clients`.
 pub(super) fn clients(absent: &mut Vec<Absent>) -> Result<()> {
+    fs::create_dir_all(workspace::testbed().join("clients"))?;
     system::kcat(absent)?;
+    franz(absent)?;
+    kafka_python(absent)?;
+    kafkajs(absent)
+}
+
+/// The client on franz-go: `clients/franz`.
+fn franz(absent: &mut Vec<Absent>) -> Result<()> {
     if which("go").is_none() {
         absent.push(go_is_missing("the tests with the franz-go client are ignored"));
         return Ok(());
     }
-    let folder = workspace::testbed().join("clients");
-    fs::create_dir_all(&folder)?;
-    let source = workspace::root().join("tests/clients/franz");
-    let mut recipe = String::new();
-    for file in ["go.mod", "go.sum", "main.go"] {
-        recipe += &fs::read_to_string(source.join(file)).with_context(|| format!("tests/clients/franz/{file}"))?;
-    }
-    let program = folder.join("franz");
-    once(&program, &recipe, || {
+    let (source, program) = (sources("franz"), workspace::testbed().join("clients/franz"));
+    once(&program, &recipe(&source, &["go.mod", "go.sum", "main.go"])?, || {
         step::quietly("Building the franz-go client", go(&source).args(["build", "-trimpath", "-o"]).arg(&program))
     })
+}
+
+/// kafka-python, with its codecs: `clients/python`, a folder of Python modules.
+fn kafka_python(absent: &mut Vec<Absent>) -> Result<()> {
+    system::pip("the tests with kafka-python are ignored", absent)?;
+    if which("pip3").is_none() {
+        return Ok(());
+    }
+    let (source, folder) = (sources("python"), workspace::testbed().join("clients/python"));
+    once(&folder, &recipe(&source, &["requirements.txt"])?, || {
+        afresh(&folder, |fresh| {
+            let mut pip = pip_install(fresh);
+            step::quietly("Fetching kafka-python", pip.arg("--requirement").arg(source.join("requirements.txt")))
+        })
+    })
+}
+
+/// KafkaJS, with its codecs: `clients/javascript/node_modules`.
+fn kafkajs(absent: &mut Vec<Absent>) -> Result<()> {
+    if which("npm").is_none() {
+        absent.push(Absent {
+            what: "npm".to_owned(),
+            remedy: "Get Node.js 20 or newer".to_owned(),
+            consequence: "the tests with KafkaJS are ignored",
+        });
+        return Ok(());
+    }
+    let (source, folder) = (sources("javascript"), workspace::testbed().join("clients/javascript"));
+    let files = ["package.json", "package-lock.json"];
+    once(&folder, &recipe(&source, &files)?, || {
+        afresh(&folder, |fresh| {
+            fs::create_dir(fresh)?;
+            for file in files {
+                fs::copy(source.join(file), fresh.join(file))?;
+            }
+            let mut npm = Command::new("npm");
+            step::quietly("Fetching KafkaJS", npm.current_dir(fresh).args(["ci", "--no-audit", "--no-fund"]))
+        })
+    })
+}
+
+fn sources(client: &str) -> PathBuf {
+    workspace::root().join("tests/clients").join(client)
+}
+
+/// What a client is made from.
+fn recipe(source: &Path, files: &[&str]) -> Result<String> {
+    let read = |file: &&str| {
+        let path = source.join(file);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    files.iter().map(read).collect()
+}
+
+/// Makes a folder elsewhere first, so that it is there only when it is whole.
+fn afresh(folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let fresh = folder.with_extension("new");
+    for folder in [folder, &fresh].into_iter().filter(|folder| folder.exists()) {
+        fs::remove_dir_all(folder)?;
+    }
+    make(&fresh)?;
+    Ok(fs::rename(&fresh, folder)?)
+}
+
+/// What puts Python modules into a folder.
+fn pip_install(folder: &Path) -> Command {
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--target"])
+        .arg(folder);
+    pip
 }
 
 fn go(folder: &Path) -> Command {

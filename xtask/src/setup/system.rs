@@ -47,14 +47,14 @@ pub(super) fn bench_tools(absent: &mut Vec<Absent>) -> Result<()> {
 
 /// What lint needs besides cargo.
 pub(super) fn lint_tools(absent: &mut Vec<Absent>) -> Result<()> {
-    let tool = |program, package, consequence| Tool { program, package, consequence };
-    ensure(
-        &[
-            tool("pip3", "python3-pip", "the Kubernetes manifests are not checked"),
-            tool("systemd-analyze", "systemd", "the systemd units are not checked"),
-        ],
-        absent,
-    )
+    pip("the Kubernetes manifests are not checked", absent)?;
+    let consequence = "the systemd units are not checked";
+    ensure(&[Tool { program: "systemd-analyze", package: "systemd", consequence }], absent)
+}
+
+/// What fetches Python modules.
+pub(super) fn pip(consequence: &'static str, absent: &mut Vec<Absent>) -> Result<()> {
+    ensure(&[Tool { program: "pip3", package: "python3-pip", consequence }], absent)
 }
 
 /// kcat, a client on an old librdkafka.
