@@ -289,6 +289,49 @@ fn a_refused_commit_is_counted_and_moves_nothing() {
 }
 
 #[test]
+fn a_huge_commit_is_counted_as_far_as_it_is_kept_in_whatever_order_it_is_answered_and_the_rest_is_lost() {
+    const KEPT: i32 = 10_000;
+    let mut scene = Scene::new(Settings::default());
+    let mut coordinator = scene.connect("c1");
+    let seq = coordinator.begin(&mut scene, COMMIT, 5);
+    let head = CommitHead { seq, group: b"g", generation: None, member_id: None, instance_id: None, transaction: None };
+    coordinator.observe(&mut scene, Observation::CommitHead(head));
+    for partition in 0..KEPT + 7 {
+        let part = CommitPartition { seq, topic: topic("t"), partition, offset: 1, leader_epoch: None };
+        coordinator.observe(&mut scene, Observation::CommitPartition(part));
+    }
+    for partition in (0..KEPT + 7).rev() {
+        let error = ErrorCode(if partition % 10 == 0 { 22 } else { 0 });
+        coordinator
+            .observe(&mut scene, Observation::CommitResult(CommitResult { seq, topic: topic("t"), partition, error }));
+    }
+    coordinator.ended(&mut scene, seq, COMMIT, 0, None);
+    let snapshot = rounds(&mut scene, 2);
+    assert_eq!(value(&snapshot, Metric::GroupCommits), Some(9_000));
+    assert_eq!(value(&snapshot, Metric::GroupCommitErrors), Some(1_000));
+    assert_eq!(value(&snapshot, Metric::SelfFactsLost), Some(7));
+}
+
+#[test]
+fn requests_that_pile_up_unanswered_are_counted_as_lost() {
+    let mut scene = Scene::new(Settings::default());
+    let mut coordinator = scene.connect("c1");
+    let seqs: Vec<_> = (0..70)
+        .map(|_| {
+            let seq = coordinator.begin(&mut scene, COMMIT, 5);
+            commit_body(&mut coordinator, &mut scene, seq, "g", 1, 0, None);
+            seq
+        })
+        .collect();
+    for seq in seqs {
+        coordinator.ended(&mut scene, seq, COMMIT, 0, None);
+    }
+    let snapshot = rounds(&mut scene, 2);
+    assert_eq!(value(&snapshot, Metric::GroupCommits), Some(64));
+    assert_eq!(value(&snapshot, Metric::SelfFactsLost), Some(6));
+}
+
+#[test]
 fn commits_of_a_transaction_take_effect_when_it_is_committed() {
     let mut scene = Scene::new(Settings::default());
     let (mut coordinator, mut producer) = (scene.connect("c1"), scene.connect("c1"));
