@@ -2,8 +2,11 @@
 
 mod support;
 
+use std::collections::{BTreeMap, HashMap};
+
 use kafkascope_protocol::{BatchHead, BatchPlan, Direction, Observation, Outcome};
 use proptest::prelude::*;
+use support::body;
 use support::conversation::{Turn, random_conversation, say};
 use support::feed::{BUDGET, Feed, Opaque, Pieces, observed};
 use support::log::Arena;
@@ -27,6 +30,23 @@ proptest! {
     #[test]
     fn any_bytes_in_any_calls_do_no_harm(script in proptest::collection::vec(any::<u8>(), 0..600)) {
         script::run(&script);
+    }
+
+    #[test]
+    fn any_bytes_in_any_body_do_no_harm(start in any::<[u8; 4]>(), body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        body::run(&[&start[..], &body].concat());
+    }
+
+    #[test]
+    fn damaged_bodies_do_no_harm(damage in any::<u64>()) {
+        let mut random = Random::new(damage);
+        let seeds = body::seeds();
+        let mut input = seeds[random.below(seeds.len())].clone();
+        for _ in 0..1 + random.below(4) {
+            let at = random.below(input.len());
+            input[at] = [input[at] ^ 1 << random.below(8), 0, 1, 0x7f, 0x80, 0xff][random.below(6)];
+        }
+        body::run(&input);
     }
 
     #[test]
@@ -82,6 +102,33 @@ proptest! {
         feed.log.assert_lawful(true);
         prop_assert_eq!(feed.budget.available(), BUDGET);
     }
+}
+
+/// So that the checks of whole bodies check what they say.
+#[test]
+fn there_is_a_body_of_each_api_and_the_other_decoder_is_asked_where_it_can_be() {
+    let mut asked = HashMap::<u8, usize>::new();
+    for seed in body::seeds() {
+        *asked.entry(seed[0]).or_default() += usize::from(body::run(&seed));
+    }
+    assert_eq!(asked.len(), body::READ.len(), "an API without a body");
+    let compared: BTreeMap<_, _> = asked
+        .into_iter()
+        .filter(|(_, times)| *times > 0)
+        .map(|(index, times)| (body::READ[usize::from(index)].name().unwrap_or_default(), times))
+        .collect();
+    // Requests and responses in each version that the other one knows.
+    let expected = [
+        ("ConsumerGroupHeartbeat", 4),
+        ("Fetch", 30),
+        ("JoinGroup", 20),
+        ("ListOffsets", 20),
+        ("Metadata", 14),
+        ("OffsetCommit", 17),
+        ("OffsetFetch", 14),
+        ("Produce", 22),
+    ];
+    assert_eq!(compared, BTreeMap::from(expected));
 }
 
 /// A hole within records that nobody wanted to see costs nothing.

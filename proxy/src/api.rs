@@ -32,7 +32,7 @@ async fn topic_rows(State(rounds): State<Rounds>) -> Json<Vec<TopicRow>> {
 
 async fn group_rows(State(rounds): State<Rounds>) -> Json<Vec<GroupRow>> {
     let now = rounds.collect().await;
-    Json(rounds.registry.knowledge().groups(&rounds.registry.learned(), now))
+    Json(rounds.registry.groups(now))
 }
 
 /// As of the last second: what is asked once a second by each of many need not disturb the workers.

@@ -1,12 +1,14 @@
 //! Other proxies: asked once a second for what they have seen.
 //!
-//! They are not trusted further than that: an answer is bounded in size and time, what cannot be true is left out and
-//! counted, and what a proxy told is forgotten when it has not answered for a while or has begun anew.
+//! They are not trusted further than that: an answer is bounded in size and time, and in what it may cost of a processor; what
+//! cannot be true is left out and counted, and what a proxy told is forgotten when it has not answered for a while or has begun
+//! anew. What is wrong with an answer is counted by its reason.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
 use hyper::{Request, StatusCode};
@@ -16,7 +18,8 @@ use kafkascope_service::RateLimit;
 use kafkascope_telemetry::Registry;
 use kafkascope_telemetry::knowledge::{Page, Peer};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::config::PeerUrl;
@@ -37,6 +40,13 @@ const LONGEST: usize = 16 << 20;
 /// Pages that are asked for in a row.
 const PAGES: usize = 64;
 
+/// After an answer the peer is left alone for so many times as long as it took to read and to learn: a peer that tells without
+/// end has a fifth of a processor.
+const REST: u32 = 4;
+
+/// Longest instance id; ours are shorter. It goes into the next URL.
+const INSTANCE: usize = 64;
+
 /// Why a peer's answer is none.
 #[derive(Debug, thiserror::Error)]
 enum PeerError {
@@ -54,6 +64,30 @@ enum PeerError {
     Body,
     #[error("its answer is not that of a proxy: {0}")]
     Malformed(#[from] serde_json::Error),
+    #[error("its answer is not that of a proxy: what it calls itself is no id")]
+    Instance,
+    #[error("its cursor goes back")]
+    Cursor,
+    #[error("it is this proxy itself")]
+    Itself,
+    #[error("its answer could not be read")]
+    Unread(#[from] tokio::task::JoinError),
+}
+
+impl PeerError {
+    /// What it is counted under. That a proxy names itself is no failure.
+    const fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Connect(_) => Some("connect"),
+            Self::Http(_) | Self::Request(_) => Some("http"),
+            Self::Timeout => Some("timeout"),
+            Self::Status(_) => Some("status"),
+            Self::Body => Some("body"),
+            Self::Malformed(_) | Self::Instance | Self::Unread(_) => Some("malformed"),
+            Self::Cursor => Some("cursor"),
+            Self::Itself => None,
+        }
+    }
 }
 
 /// Follows each peer until the runtime ends.
@@ -65,10 +99,10 @@ pub(crate) fn follow(peers: &[PeerUrl], registry: &Arc<Registry>, clock: Clock) 
             peer,
             registry: Arc::clone(registry),
             clock,
-            instance: None,
-            cursor: 0,
+            at: None,
             heard: Instant::now(),
             failing: RateLimit::default(),
+            beginning: RateLimit::default(),
         };
         tokio::spawn(follower.run());
     }
@@ -79,11 +113,27 @@ struct Follower {
     peer: Peer,
     registry: Arc<Registry>,
     clock: Clock,
-    /// Who answered last; `None`: nothing is known from it.
-    instance: Option<String>,
-    cursor: u64,
+    /// Up to where a peer has told; `None`: nothing is known from it.
+    at: Option<Place>,
     heard: Instant,
     failing: RateLimit,
+    beginning: RateLimit,
+}
+
+/// Who answered last, and what to ask for next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    instance: String,
+    cursor: u64,
+}
+
+/// What an answer says, besides facts.
+#[derive(Debug)]
+struct Answer {
+    place: Place,
+    more: bool,
+    /// How long it took to read and to learn.
+    took: Duration,
 }
 
 impl Follower {
@@ -93,9 +143,11 @@ impl Follower {
         loop {
             ticks.tick().await;
             for _ in 0..PAGES {
-                let answer = timeout(TIMEOUT, ask(&self.url, self.instance.as_deref(), self.cursor)).await;
-                let more = match answer.unwrap_or(Err(PeerError::Timeout)) {
-                    Ok(page) => self.learn(page),
+                let more = match self.hear().await {
+                    Ok(answer) => {
+                        sleep(answer.took * REST).await;
+                        self.heard_of(answer)
+                    }
                     Err(error) => {
                         self.failed(&error);
                         false
@@ -108,45 +160,78 @@ impl Follower {
         }
     }
 
+    async fn hear(&mut self) -> Result<Answer, PeerError> {
+        let body =
+            timeout(TIMEOUT, ask(&self.url, self.at.as_ref())).await.map_err(|_elapsed| PeerError::Timeout)??;
+        let (before, registry, peer) = (self.at.clone(), Arc::clone(&self.registry), self.peer);
+        let now = Timestamp(self.clock.now().0);
+        // A long one would hold up all else that this thread serves.
+        spawn_blocking(move || learn(&body, before.as_ref(), &registry, peer, now)).await?
+    }
+
     /// Whether there is more.
-    fn learn(&mut self, page: Page) -> bool {
-        let knowledge = self.registry.knowledge();
+    fn heard_of(&mut self, answer: Answer) -> bool {
         self.heard = Instant::now();
-        if page.instance == knowledge.instance() {
-            if let Some(suppressed) = self.failing.pass() {
-                warn!(url = %self.url, suppressed, "this peer is this proxy itself");
-            }
-            return false;
+        let before = self.at.replace(answer.place.clone());
+        let has_begun = before.as_ref().is_none_or(|before| before.instance != answer.place.instance);
+        if has_begun && before.is_some() {
+            self.registry.knowledge().peer_failed("begun_anew");
         }
-        // An id goes into the next URL, and is compared: no more than ours has is needed.
-        let is_id = page.instance.len() <= 64 && page.instance.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        if !is_id {
-            return false;
+        if has_begun && let Some(suppressed) = self.beginning.pass() {
+            info!(url = %self.url, instance = answer.place.instance, suppressed, "peer answers");
         }
-        if self.instance.as_ref() != Some(&page.instance) {
-            knowledge.forget_peer(self.peer);
-            info!(url = %self.url, instance = page.instance, "peer answers");
-        }
-        let moved = page.cursor != self.cursor;
-        knowledge.learn_peer(self.peer, &page.instance, page.facts, Timestamp(self.clock.now().0));
-        (self.instance, self.cursor) = (Some(page.instance), page.cursor);
-        page.more && moved
+        // One that is another each time is asked once a second.
+        let goes_on = before.is_none_or(|before| before.instance == answer.place.instance && before != answer.place);
+        answer.more && goes_on
     }
 
     fn failed(&mut self, error: &PeerError) {
+        let knowledge = self.registry.knowledge();
+        if let Some(reason) = error.reason() {
+            knowledge.peer_failed(reason);
+        }
         if let Some(suppressed) = self.failing.pass() {
             warn!(url = %self.url, %error, suppressed, "peer does not answer");
         }
-        if self.instance.is_some() && self.heard.elapsed() > AWAY {
+        if self.at.is_some() && self.heard.elapsed() > AWAY {
             warn!(url = %self.url, "peer is away: what it told is forgotten");
-            self.registry.knowledge().forget_peer(self.peer);
-            (self.instance, self.cursor) = (None, 0);
+            knowledge.forget_peer(self.peer);
+            self.at = None;
         }
     }
 }
 
-async fn ask(url: &PeerUrl, instance: Option<&str>, cursor: u64) -> Result<Page, PeerError> {
-    let instance = instance.unwrap_or_default();
+/// Reads an answer, and learns what it tells.
+fn learn(
+    body: &[u8],
+    before: Option<&Place>,
+    registry: &Registry,
+    peer: Peer,
+    now: Timestamp,
+) -> Result<Answer, PeerError> {
+    let began = Instant::now();
+    let page: Page = serde_json::from_slice(body)?;
+    let knowledge = registry.knowledge();
+    if page.instance == knowledge.instance() {
+        return Err(PeerError::Itself);
+    }
+    let is_id = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if page.instance.is_empty() || page.instance.len() > INSTANCE || !page.instance.chars().all(is_id) {
+        return Err(PeerError::Instance);
+    }
+    match before {
+        Some(before) if before.instance != page.instance => knowledge.forget_peer(peer),
+        Some(before) if before.cursor > page.cursor => return Err(PeerError::Cursor),
+        _ => {}
+    }
+    knowledge.learn_peer(peer, &page.instance, page.facts, now);
+    let place = Place { instance: page.instance, cursor: page.cursor };
+    Ok(Answer { place, more: page.more, took: began.elapsed() })
+}
+
+/// The body of a peer's answer.
+async fn ask(url: &PeerUrl, at: Option<&Place>) -> Result<Bytes, PeerError> {
+    let (instance, cursor) = at.map_or(("", 0), |at| (&at.instance, at.cursor));
     let path = format!("/api/facts?instance={instance}&since={cursor}");
     let stream = TcpStream::connect(url.address()).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -156,12 +241,12 @@ async fn ask(url: &PeerUrl, instance: Option<&str>, cursor: u64) -> Result<Page,
         if response.status() != StatusCode::OK {
             return Err(PeerError::Status(response.status()));
         }
-        let body = to_bytes(Body::new(response.into_body()), LONGEST).await;
-        Ok(serde_json::from_slice(&body.map_err(|_unspecific| PeerError::Body)?)?)
+        to_bytes(Body::new(response.into_body()), LONGEST).await.map_err(|_unspecific| PeerError::Body)
     };
+    let mut answer = pin!(answer);
     tokio::select! {
-        answer = answer => answer,
-        // It ends before the answer only by failing.
-        ended = connection => Err(ended.map_or_else(PeerError::Http, |()| PeerError::Body)),
+        answer = &mut answer => answer,
+        // It has failed, and the answer says why; or what came with its end has yet to be taken.
+        _ = connection => answer.await,
     }
 }

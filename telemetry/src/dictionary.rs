@@ -434,25 +434,41 @@ impl Dictionary {
 
     /// A Metadata response says that the topic with the id `id` is called `name`. Returns whether that is new.
     pub(crate) fn learn_topic(&self, cluster: Option<&Arc<str>>, id: TopicId, name: &[u8]) -> bool {
+        self.name_topic(cluster, id, name, true)
+    }
+
+    /// Another proxy says so: that is worth less than what was seen here, and takes no place that is used.
+    pub(crate) fn hear_of_topic(&self, cluster: Option<&Arc<str>>, id: TopicId, name: &[u8]) {
+        self.name_topic(cluster, id, name, false);
+    }
+
+    fn name_topic(&self, cluster: Option<&Arc<str>>, id: TopicId, name: &[u8], is_own: bool) -> bool {
         if id.0 == [0; 16] || name.is_empty() {
             return false;
         }
         let names = &mut *lock(&self.names);
         let key = (cluster.cloned(), id);
-        if names.topic_names.contains_key(&key) {
-            return false;
-        }
         let name: Arc<str> = attribute::text(Some(name)).into();
-        if let Some(topic) = names.topics_by_id.get(&key).and_then(Weak::upgrade) {
-            topic.name(&name);
-            self.settle_topic(names, &topic);
+        if let Some(known) = names.topic_names.get_mut(&key) {
+            let is_better = is_own && *known != name;
+            if is_better {
+                *known = name;
+            }
+            return is_better;
         }
         let account = self.account(Dimension::TopicId);
         if names.topic_ids.len() >= account.cap() {
             account.fold();
+            if !is_own {
+                return false;
+            }
             if let Some(oldest) = names.topic_ids.pop_front() {
                 names.topic_names.remove(&oldest);
             }
+        }
+        if let Some(topic) = names.topics_by_id.get(&key).and_then(Weak::upgrade) {
+            topic.name(&name);
+            self.settle_topic(names, &topic);
         }
         names.topic_ids.push_back(key.clone());
         names.topic_names.insert(key, name);

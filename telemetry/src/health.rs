@@ -63,6 +63,11 @@ impl Health {
         self.leaders.end(end);
     }
 
+    /// Where a partition ends, as another proxy says.
+    pub(crate) fn end_elsewhere(&mut self, end: &End) {
+        self.leaders.end_elsewhere(end);
+    }
+
     /// Sightings that there was no room for since the last call.
     pub(crate) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost) + self.leaders.take_lost() + self.windows.take_lost() + self.named.take_lost()

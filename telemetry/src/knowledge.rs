@@ -31,6 +31,7 @@ mod rows;
 mod state;
 mod store;
 mod transactions;
+mod weight;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -46,6 +47,9 @@ pub use page::{InvalidFact, Page};
 pub use rows::{GroupRow, GroupTopicRow, MemberRow};
 use state::State;
 use store::Origin;
+
+/// Facts of a peer that are learned in a row: meanwhile nothing else is.
+const AT_ONCE: usize = 1_000;
 
 /// Proxies that one can be told of.
 pub const MAX_PEERS: usize = 64;
@@ -104,16 +108,25 @@ impl Knowledge {
         {
             *known = Some(instance.into());
         }
-        let state = &mut *lock(&self.state);
         let mut wrong = 0;
-        for fact in facts {
-            match page::check(&fact, now) {
-                Ok(()) => state.learn(peer.0, fact, &self.dictionary, now.0),
-                Err(InvalidFact) => wrong += 1,
+        let mut facts = facts.into_iter();
+        while facts.len() > 0 {
+            let state = &mut *lock(&self.state);
+            let before = wrong;
+            for fact in facts.by_ref().take(AT_ONCE) {
+                match page::check(&fact, now) {
+                    Ok(()) => state.learn_of_peer(peer.0, page::dated(fact, now), &self.dictionary, now.0),
+                    Err(InvalidFact) => wrong += 1,
+                }
             }
+            state.lost += (wrong - before) as u64;
         }
-        state.lost += wrong as u64;
         wrong
+    }
+
+    /// Another proxy's answer is none, or cannot be used.
+    pub fn peer_failed(&self, reason: &'static str) {
+        *lock(&self.state).peer_failures.entry(reason).or_default() += 1;
     }
 
     /// Another proxy is away, or has begun anew: what it told is not known any more.
@@ -133,8 +146,7 @@ impl Knowledge {
     }
 
     /// All that is known of groups, by cluster and name.
-    #[must_use]
-    pub fn groups(&self, learned: &Learned, now: Timestamp) -> Vec<GroupRow> {
+    pub(crate) fn groups(&self, learned: &Learned, now: Timestamp) -> Vec<GroupRow> {
         rows::groups(&lock(&self.state), learned, now)
     }
 

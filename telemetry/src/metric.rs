@@ -79,6 +79,7 @@ pub enum Metric {
     PartitionOldestOffset,
     SelfFacts,
     SelfFactsLost,
+    SelfPeerFailures,
     CpuTime,
     MemoryUsage,
     MemoryAvailable,

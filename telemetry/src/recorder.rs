@@ -19,6 +19,7 @@ mod exchange;
 mod fetch;
 mod group;
 mod health;
+mod in_order;
 mod links;
 mod produce;
 mod seldom;

@@ -25,7 +25,7 @@ use crate::health::coverage::{Route, Usage};
 use crate::health::purgatory;
 use crate::histogram::Histogram;
 use crate::inventory;
-use crate::knowledge::Knowledge;
+use crate::knowledge::{GroupRow, Knowledge};
 use crate::labels::Labels;
 use crate::learned::Learned;
 use crate::metric::{Kind, Metric};
@@ -198,9 +198,14 @@ impl Registry {
         self.routes.get_or_init(|| routes.into_iter().collect());
     }
 
-    /// What brokers have told of themselves.
+    /// Rows for `/api/groups`: all that is known of groups, by cluster and name.
     #[must_use]
-    pub fn learned(&self) -> Learned {
+    pub fn groups(&self, now: Timestamp) -> Vec<GroupRow> {
+        self.knowledge.groups(&self.learned(), now)
+    }
+
+    /// What brokers have told of themselves.
+    fn learned(&self) -> Learned {
         self.routes.get().map(|routes| Learned::of(routes)).unwrap_or_default()
     }
 

@@ -4,222 +4,15 @@
 mod scene;
 
 use kafkascope_protocol::{
-    ApiKey, AssignedTopic, CommitHead, CommitPartition, CommitResult, ErrorCode, Exchange, FetchAsked, FetchForgotten,
-    FetchHead, FetchPartition, FetchSummary, Ids, JoinGroup, JoinedGroup, LeaveGroup, LeavingMember, Membership,
-    Observation, Outcome, PartitionBatch, RequestSeq, SyncedGroup, Times, Timestamp, Transaction, TransactionEnd,
+    CommitHead, CommitPartition, CommitResult, ErrorCode, FetchForgotten, Observation, Transaction,
 };
 use kafkascope_telemetry::metric::Metric;
 use kafkascope_telemetry::{CloseReason, Settings, Snapshot};
-use scene::{Connection, SECOND, Scene, batch, topic};
-
-const FETCH: ApiKey = ApiKey(1);
-const COMMIT: ApiKey = ApiKey(8);
-const JOIN: ApiKey = ApiKey(11);
-const LEAVE: ApiKey = ApiKey(13);
-const SYNC: ApiKey = ApiKey(14);
-const END_TXN: ApiKey = ApiKey(26);
-const TXN_COMMIT: ApiKey = ApiKey(28);
-
-/// A fetch of partition 0 of `t` in a session.
-#[derive(Clone, Copy)]
-struct Poll {
-    offset: Option<i64>,
-    session_epoch: i32,
-    high: i64,
-    stable: Option<i64>,
-    /// Offsets of the batch that is returned.
-    given: Option<(i64, i64)>,
-    error: i16,
-    partition: i32,
-}
-
-const POLL: Poll = Poll { offset: None, session_epoch: 1, high: -1, stable: None, given: None, error: 0, partition: 0 };
-
-trait Client {
-    fn poll(&mut self, scene: &mut Scene, poll: Poll);
-    fn ended(&mut self, scene: &mut Scene, seq: RequestSeq, api: ApiKey, error: i16, fetch: Option<FetchSummary>);
-    fn commit(&mut self, scene: &mut Scene, group: &str, offset: i64, error: i16);
-    fn commit_in(&mut self, scene: &mut Scene, group: &str, offset: i64, transaction: Option<Transaction<'_>>);
-    fn end(&mut self, scene: &mut Scene, transaction: Transaction<'_>, committed: bool);
-    fn join(&mut self, scene: &mut Scene, group: &str, member: &str, generation: i32, partitions: &[i32]);
-    fn leave(&mut self, scene: &mut Scene, group: &str, member: &str);
-}
-
-impl Client for Connection {
-    fn poll(&mut self, scene: &mut Scene, poll: Poll) {
-        let (seq, partition) = (self.begin(scene, FETCH, 12), poll.partition);
-        let head = FetchHead {
-            seq,
-            replica_id: Some(-1),
-            max_wait_ms: 500,
-            min_bytes: 1,
-            max_bytes: None,
-            read_committed: poll.stable.is_some(),
-            session_id: 7,
-            session_epoch: poll.session_epoch,
-        };
-        self.observe(scene, Observation::FetchHead(head));
-        if let Some(fetch_offset) = poll.offset {
-            let asked = FetchAsked { seq, topic: topic("t"), partition, fetch_offset };
-            self.observe(scene, Observation::FetchAsked(asked));
-        }
-        if poll.high >= 0 || poll.error != 0 {
-            let told = FetchPartition {
-                seq,
-                topic: topic("t"),
-                partition,
-                error: ErrorCode(poll.error),
-                high_watermark: poll.high,
-                last_stable_offset: poll.stable,
-                log_start_offset: Some(0),
-                fetch_offset: poll.offset,
-                record_bytes: 1_000,
-            };
-            self.observe(scene, Observation::FetchPartition(told));
-            if let Some((from, to)) = poll.given {
-                let mut head = batch(1_000, (to - from) as u32);
-                head.base_offset = from;
-                let (topic, fetch_offset) = (topic("t"), poll.offset);
-                let batch = PartitionBatch { seq, topic, partition, fetch_offset, aborted: false, head };
-                self.observe(scene, Observation::FetchBatch(batch));
-            }
-        }
-        let summary = FetchSummary {
-            follower: false,
-            wait: None,
-            min_bytes: 1,
-            record_bytes: 0,
-            session_id: 7,
-            session_epoch: poll.session_epoch,
-        };
-        self.ended(scene, seq, FETCH, poll.error, Some(summary));
-    }
-
-    fn ended(&mut self, scene: &mut Scene, seq: RequestSeq, api: ApiKey, error: i16, fetch: Option<FetchSummary>) {
-        let now = Timestamp(scene.now.0 + 1_000_000);
-        let times = Times {
-            request_first: scene.now,
-            request_last: scene.now,
-            request_written: scene.now,
-            previous_response_last: None,
-            response_first: now,
-            response_last: now,
-            response_written: now,
-        };
-        let exchange = Exchange {
-            seq,
-            api,
-            version: kafkascope_protocol::ApiVersion(5),
-            correlation_id: kafkascope_protocol::CorrelationId(0),
-            outcome: Outcome::Answered,
-            request_bytes: 100,
-            response_bytes: 50,
-            times,
-            error: ErrorCode(error),
-            throttle_ms: None,
-            acks: None,
-            fetch,
-        };
-        self.observe(scene, Observation::Exchange(&exchange));
-        scene.pass(2_000_000);
-    }
-
-    fn commit(&mut self, scene: &mut Scene, group: &str, offset: i64, error: i16) {
-        let seq = self.begin(scene, COMMIT, 5);
-        commit_body(self, scene, seq, group, offset, error, None);
-        self.ended(scene, seq, COMMIT, error, None);
-    }
-
-    fn commit_in(&mut self, scene: &mut Scene, group: &str, offset: i64, transaction: Option<Transaction<'_>>) {
-        let seq = self.begin(scene, TXN_COMMIT, 3);
-        commit_body(self, scene, seq, group, offset, 0, transaction);
-        self.ended(scene, seq, TXN_COMMIT, 0, None);
-    }
-
-    fn end(&mut self, scene: &mut Scene, transaction: Transaction<'_>, committed: bool) {
-        let seq = self.begin(scene, END_TXN, 3);
-        self.observe(scene, Observation::TransactionEnd(TransactionEnd { seq, transaction, committed }));
-        self.ended(scene, seq, END_TXN, 0, None);
-    }
-
-    fn join(&mut self, scene: &mut Scene, group: &str, member: &str, generation: i32, partitions: &[i32]) {
-        let (group, member_id) = (group.as_bytes(), member.as_bytes());
-        let seq = self.begin(scene, JOIN, 5);
-        let join = JoinGroup {
-            seq,
-            group,
-            member_id: b"",
-            instance_id: None,
-            protocol_type: b"consumer",
-            session_timeout_ms: 45_000,
-            rebalance_timeout_ms: None,
-        };
-        self.observe(scene, Observation::JoinGroup(join));
-        scene.pass(SECOND / 2);
-        let joined = JoinedGroup {
-            seq,
-            error: ErrorCode::NONE,
-            generation,
-            protocol_type: None,
-            protocol: None,
-            leader: member_id,
-            member_id,
-            members: 0,
-        };
-        self.observe(scene, Observation::JoinedGroup(joined));
-        self.ended(scene, seq, JOIN, 0, None);
-        let seq = self.begin(scene, SYNC, 3);
-        let membership = Membership { seq, group, generation, member_id, instance_id: None };
-        self.observe(scene, Observation::SyncGroup(membership));
-        let synced = SyncedGroup { seq, error: ErrorCode::NONE, protocol_type: None, protocol: None, topics: Some(1) };
-        self.observe(scene, Observation::SyncedGroup(synced));
-        let ids: Vec<u8> = partitions.iter().flat_map(|id| id.to_be_bytes()).collect();
-        let assigned = AssignedTopic { seq, topic: topic("t"), partitions: Ids::from_wire(&ids) };
-        self.observe(scene, Observation::AssignedTopic(assigned));
-        self.ended(scene, seq, SYNC, 0, None);
-    }
-
-    fn leave(&mut self, scene: &mut Scene, group: &str, member: &str) {
-        let seq = self.begin(scene, LEAVE, 3);
-        self.observe(scene, Observation::LeaveGroup(LeaveGroup { seq, group: group.as_bytes() }));
-        let member = LeavingMember { seq, member_id: member.as_bytes(), instance_id: None, reason: None };
-        self.observe(scene, Observation::LeavingMember(member));
-        self.ended(scene, seq, LEAVE, 0, None);
-    }
-}
-
-fn commit_body(
-    connection: &mut Connection,
-    scene: &mut Scene,
-    seq: RequestSeq,
-    group: &str,
-    offset: i64,
-    error: i16,
-    transaction: Option<Transaction<'_>>,
-) {
-    let group = group.as_bytes();
-    let head = CommitHead { seq, group, generation: None, member_id: None, instance_id: None, transaction };
-    connection.observe(scene, Observation::CommitHead(head));
-    let part = CommitPartition { seq, topic: topic("t"), partition: 0, offset, leader_epoch: None };
-    connection.observe(scene, Observation::CommitPartition(part));
-    let result = CommitResult { seq, topic: topic("t"), partition: 0, error: ErrorCode(error) };
-    connection.observe(scene, Observation::CommitResult(result));
-}
+use scene::groups::{COMMIT, Client, FETCH, POLL, Poll, commit_body, rounds, value};
+use scene::{SECOND, Scene, topic};
 
 fn transaction(producer_epoch: i16) -> Transaction<'static> {
     Transaction { transactional_id: b"tx", producer_id: 9, producer_epoch }
-}
-
-/// The only value of a metric, if it has one.
-fn value(snapshot: &Snapshot, metric: Metric) -> Option<i64> {
-    let mut values = scene::series(snapshot, metric);
-    let value = values.next().map(|_| scene::sum(snapshot, metric, &[]));
-    assert!(values.next().is_none(), "{metric:?} has several series");
-    value
-}
-
-fn rounds(scene: &mut Scene, rounds: usize) -> Snapshot {
-    (0..rounds).map(|_| scene.collect()).last().unwrap()
 }
 
 #[test]
@@ -286,6 +79,49 @@ fn a_refused_commit_is_counted_and_moves_nothing() {
     assert_eq!(value(&snapshot, Metric::GroupOffset), Some(70));
     assert_eq!(value(&snapshot, Metric::GroupCommits), Some(1));
     assert_eq!(scene::sum(&snapshot, Metric::GroupCommitErrors, &[("error.type", "ILLEGAL_GENERATION")]), 1);
+}
+
+#[test]
+fn a_huge_commit_is_counted_as_far_as_it_is_kept_in_whatever_order_it_is_answered_and_the_rest_is_lost() {
+    const KEPT: i32 = 10_000;
+    let mut scene = Scene::new(Settings::default());
+    let mut coordinator = scene.connect("c1");
+    let seq = coordinator.begin(&mut scene, COMMIT, 5);
+    let head = CommitHead { seq, group: b"g", generation: None, member_id: None, instance_id: None, transaction: None };
+    coordinator.observe(&mut scene, Observation::CommitHead(head));
+    for partition in 0..KEPT + 7 {
+        let part = CommitPartition { seq, topic: topic("t"), partition, offset: 1, leader_epoch: None };
+        coordinator.observe(&mut scene, Observation::CommitPartition(part));
+    }
+    for partition in (0..KEPT + 7).rev() {
+        let error = ErrorCode(if partition % 10 == 0 { 22 } else { 0 });
+        coordinator
+            .observe(&mut scene, Observation::CommitResult(CommitResult { seq, topic: topic("t"), partition, error }));
+    }
+    coordinator.ended(&mut scene, seq, COMMIT, 0, None);
+    let snapshot = rounds(&mut scene, 2);
+    assert_eq!(value(&snapshot, Metric::GroupCommits), Some(9_000));
+    assert_eq!(value(&snapshot, Metric::GroupCommitErrors), Some(1_000));
+    assert_eq!(value(&snapshot, Metric::SelfFactsLost), Some(7));
+}
+
+#[test]
+fn requests_that_pile_up_unanswered_are_counted_as_lost() {
+    let mut scene = Scene::new(Settings::default());
+    let mut coordinator = scene.connect("c1");
+    let seqs: Vec<_> = (0..70)
+        .map(|_| {
+            let seq = coordinator.begin(&mut scene, COMMIT, 5);
+            commit_body(&mut coordinator, &mut scene, seq, "g", 1, 0, None);
+            seq
+        })
+        .collect();
+    for seq in seqs {
+        coordinator.ended(&mut scene, seq, COMMIT, 0, None);
+    }
+    let snapshot = rounds(&mut scene, 2);
+    assert_eq!(value(&snapshot, Metric::GroupCommits), Some(64));
+    assert_eq!(value(&snapshot, Metric::SelfFactsLost), Some(6));
 }
 
 #[test]
@@ -392,7 +228,7 @@ fn a_group_counts_its_rebalances_with_their_reason_and_duration() {
     let snapshot = scene.collect();
     assert_eq!(scene::sum(&snapshot, Metric::GroupRebalances, &[("reason", "leave")]), 1);
     assert_eq!(value(&snapshot, Metric::GroupMembers), Some(1));
-    let rows = scene.registry.knowledge().groups(&scene.registry.learned(), scene.now);
+    let rows = scene.registry.groups(scene.now);
     assert_eq!((rows.len(), rows[0].state, rows[0].rebalances, rows[0].generation), (1, "stable", 3, Some(3)));
 }
 
@@ -486,11 +322,8 @@ fn two_proxies_know_together_what_one_would() {
     assert_eq!(value(one, Metric::GroupCommitsAhead), None, "it asked for more before");
     let exact = [("messaging.consumer.group.name", "g"), ("kafkascope.group.attribution", "exact")];
     assert_eq!(scene::sum(two, Metric::PositionLag, &exact), 870);
-    assert_eq!(pair.two.registry.knowledge().groups(&pair.two.registry.learned(), pair.two.now)[0].lag, Some(899));
-    assert_eq!(
-        pair.two.registry.knowledge().groups(&pair.two.registry.learned(), pair.two.now)[0].attribution,
-        Some("exact")
-    );
+    assert_eq!(pair.two.registry.groups(pair.two.now)[0].lag, Some(899));
+    assert_eq!(pair.two.registry.groups(pair.two.now)[0].attribution, Some("exact"));
 
     // The leader's proxy is away: the lag is not known any more.
     pair.one.registry.knowledge().forget_peer(peers[0]);

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::{step, workspace};
 
-const TARGETS: [&str; 2] = ["connection", "differential_chunking"];
+const TARGETS: [&str; 3] = ["body", "connection", "differential_chunking"];
 
 /// What makes an instrumented build of a stable compiler.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -32,7 +32,7 @@ const MEMORY: u32 = 1024;
 /// A sign of life this often.
 const PULSE: Duration = Duration::from_secs(10);
 
-/// Fuzz the decoder: any calls on a connection, and the same bytes in different pieces.
+/// Fuzz the decoder: each kind of body, any calls on a connection, and the same bytes in different pieces.
 ///
 /// Builds the targets in `protocol/fuzz`, lets them write seeds from the tests' fixtures, and runs one after the other.
 /// What was found is kept in `target/fuzz/corpus` and used by the next run. Exits with 1 when an input fails and says
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     /// How long each target runs
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Only this target: connection or differential_chunking
+    /// Only this target: body, connection or differential_chunking
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
 }

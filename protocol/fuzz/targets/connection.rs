@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(
     init: {
-        seeds::write_if_asked(|turns, options| support::script::seed(turns, options));
+        seeds::write_if_asked(|| seeds::conversations(support::script::seed));
     },
     |script: &[u8]| {
         support::script::run(script);

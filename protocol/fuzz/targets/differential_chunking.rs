@@ -9,10 +9,12 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(
     init: {
-        seeds::write_if_asked(|turns, options| {
-            let mut seed = vec![options; 8];
-            seed.extend_from_slice(support::script::seed(turns, 0).get(1..).unwrap_or_default());
-            seed
+        seeds::write_if_asked(|| {
+            seeds::conversations(|turns, options| {
+                let mut seed = vec![options; 8];
+                seed.extend_from_slice(support::script::seed(turns, 0).get(1..).unwrap_or_default());
+                seed
+            })
         });
     },
     |input: &[u8]| {

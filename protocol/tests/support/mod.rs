@@ -3,7 +3,10 @@
 #![allow(dead_code, reason = "each test binary and fuzz target uses its own part of it")]
 
 pub(crate) mod arena;
+pub(crate) mod bodies;
+pub(crate) mod body;
 pub(crate) mod conversation;
+pub(crate) mod expected;
 pub(crate) mod feed;
 pub(crate) mod log;
 pub(crate) mod messages;

@@ -12,30 +12,22 @@ mod transaction;
 use std::ops::RangeInclusive;
 
 use bytes::BytesMut;
-use kafka_protocol::messages::{ApiKey, TopicName};
+use kafka_protocol::messages::ApiKey;
 use kafka_protocol::protocol::{Encodable, StrBytes};
-use kafkascope_protocol::{Observation, RequestSeq, TopicId, TopicIndex, TopicLabel, TopicRef};
-use uuid::Uuid;
+use kafkascope_protocol::Observation;
 
+use super::expected::Expected;
 use super::log::Arena;
 use super::messages;
 use super::random::Random;
 
-const SEQ: RequestSeq = RequestSeq(0);
-
 /// A request and its response.
 pub(crate) struct Sample<'a> {
-    arena: &'a Arena,
     api: ApiKey,
     version: i16,
     request: Vec<u8>,
     response: Vec<u8>,
-    /// What must be seen, in order.
-    pub(crate) facts: Vec<Observation<'a>>,
-    /// Error codes of the response in order.
-    pub(crate) errors: Vec<i16>,
-    /// `None`: the version has none.
-    pub(crate) throttle_ms: Option<i32>,
+    pub(crate) expected: Expected<'a>,
 }
 
 /// Makes a sample of a version.
@@ -70,16 +62,7 @@ pub(crate) const APIS: &[(ApiKey, RangeInclusive<i16>, Make)] = &[
 
 impl<'a> Sample<'a> {
     fn new(arena: &'a Arena, api: ApiKey, version: i16) -> Self {
-        Self {
-            arena,
-            api,
-            version,
-            request: Vec::new(),
-            response: Vec::new(),
-            facts: Vec::new(),
-            errors: Vec::new(),
-            throttle_ms: None,
-        }
+        Self { api, version, request: Vec::new(), response: Vec::new(), expected: Expected::new(arena) }
     }
 
     fn request<M: Encodable>(&mut self, message: &M) {
@@ -91,7 +74,12 @@ impl<'a> Sample<'a> {
     }
 
     fn sees(&mut self, fact: Observation<'_>) {
-        self.facts.push(self.arena.keep(fact));
+        self.expected.sees(fact);
+    }
+
+    /// The bodies of both.
+    pub(crate) fn bodies(self) -> (Vec<u8>, Vec<u8>) {
+        (self.request, self.response)
     }
 
     /// The frames of both.
@@ -132,24 +120,4 @@ fn error(random: &mut Random) -> i16 {
 /// Up to three of something.
 fn some<T>(random: &mut Random, mut make: impl FnMut(&mut Random) -> T) -> Vec<T> {
     (0..random.below(4)).map(|_| make(random)).collect()
-}
-
-fn named(name: &TopicName) -> TopicRef<'_> {
-    TopicRef::new(TopicIndex(0), TopicLabel::Name(name.0.as_bytes()))
-}
-
-fn identified<'a>(id: Uuid) -> TopicRef<'a> {
-    TopicRef::new(TopicIndex(0), TopicLabel::Id(topic_id(id)))
-}
-
-fn topic_id(id: Uuid) -> TopicId {
-    TopicId(id.into_bytes())
-}
-
-fn wire(numbers: &[i32]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
-}
-
-fn bytes(text: &Option<StrBytes>) -> Option<&[u8]> {
-    text.as_ref().map(|text| text.as_bytes())
 }

@@ -21,6 +21,9 @@ pub(crate) const TIGHT: Limits = Limits {
     aborted: 1,
 };
 
+/// Bytes that may be captured at once where the same is shown in different pieces.
+pub(crate) const CAPTURED: usize = 400;
+
 const SHOW_REQUEST: u8 = 0;
 const SHOW_RESPONSE: u8 = 1;
 const ANNOUNCE: u8 = 2;
@@ -28,7 +31,8 @@ const GAP: u8 = 3;
 const WRITE: u8 = 4;
 const CLOSE: u8 = 5;
 
-fn plan(head: &BatchHead) -> BatchPlan {
+/// All kinds of answers, chosen by what stands in the head.
+pub(crate) fn plan(head: &BatchHead) -> BatchPlan {
     match head.max_timestamp % 5 {
         0 => BatchPlan::Tail(head.attributes as u16),
         1 => BatchPlan::Capture(head.producer_epoch as u32),
@@ -85,11 +89,15 @@ pub(crate) fn compare(input: &[u8]) {
         let direction = if call % 2 == 0 { Direction::Request } else { Direction::Response };
         super::conversation::say(&mut turns, direction, taken(&mut rest, size));
     }
-    let limits = if seed & 1 == 0 { Limits::default() } else { TIGHT };
+    same_in_any_pieces(&turns, if seed & 1 == 0 { Limits::default() } else { TIGHT }, seed);
+}
+
+/// Panics unless `turns` mean the same whole, byte by byte, and in the pieces that `seed` chooses.
+pub(crate) fn same_in_any_pieces(turns: &[Turn], limits: Limits, seed: u64) {
     let arena = Arena::default();
     let play = |pieces, opaque| {
-        let mut feed = Feed::with(limits, Depth::Full, 400, Log::with_plan(&arena, plan));
-        feed.play(&turns, pieces, opaque, &mut Random::new(seed));
+        let mut feed = Feed::with(limits, Depth::Full, CAPTURED, Log::with_plan(&arena, plan));
+        feed.play(turns, pieces, opaque, &mut Random::new(seed));
         feed.close();
         feed.log.assert_lawful(true);
         feed.log.timeless()

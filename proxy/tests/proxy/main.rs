@@ -5,6 +5,7 @@
 mod configuration;
 mod forwarding;
 mod frames;
+mod peers;
 mod process;
 mod rig;
 mod serving;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::spawn;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -89,6 +89,31 @@ impl Process {
                 }
             }
         }
+    }
+
+    /// Whether there is a line with this text that no one has waited for.
+    pub(crate) fn has_logged(&mut self, text: &str) -> bool {
+        let lines: Vec<String> = self.log.try_iter().collect();
+        let has = lines.iter().any(|line| line.contains(text));
+        self.seen.extend(lines);
+        has
+    }
+
+    /// Most memory that it had at once, in bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+    }
+
+    /// Processor time of all its threads.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let behind_name = stat.rsplit(')').next().unwrap();
+        let ticks: u64 =
+            behind_name.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+        // USER_HZ is 100 on all that Linux runs on.
+        Duration::from_millis(ticks * 10)
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

@@ -15,7 +15,7 @@ use crate::process::{Process, clean};
 use crate::rig::DEADLINE;
 
 /// An upstream that sends everything back.
-fn echo(address: &str) -> String {
+pub(crate) fn echo(address: &str) -> String {
     let listener = TcpListener::bind(address).unwrap();
     let upstream = listener.local_addr().unwrap().to_string();
     spawn(move || {
@@ -66,7 +66,7 @@ fn api_versions(correlation: u32) -> Vec<u8> {
     message(&[&[0, 18, 0, 0], &correlation.to_be_bytes()[..], &[0, 4], b"test"].concat())
 }
 
-fn assert_echoes(stream: &mut TcpStream) {
+pub(crate) fn assert_echoes(stream: &mut TcpStream) {
     assert!(echoes(stream));
 }
 

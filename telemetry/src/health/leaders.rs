@@ -116,7 +116,14 @@ impl Leaders {
 
     /// Where a partition ends.
     pub(super) fn end(&mut self, end: &End) {
-        let Some(known) = place(&mut self.known, &mut self.lost, &end.of).filter(|_| end.high >= 0) else { return };
+        if place(&mut self.known, &mut self.lost, &end.of).is_some() {
+            self.end_elsewhere(end);
+        }
+    }
+
+    /// The same, of a partition that is known.
+    pub(super) fn end_elsewhere(&mut self, end: &End) {
+        let Some(known) = self.known.get_mut(&end.of).filter(|_| end.high >= 0) else { return };
         known.seen = known.seen.max(end.at);
         if end.at < known.high_at {
             return;

@@ -55,6 +55,11 @@ impl Ends {
         (self.stable.0 >= 0 && is_known).then_some(self.stable)
     }
 
+    /// How many moments are remembered.
+    pub(crate) fn moments(&self) -> usize {
+        self.history.len()
+    }
+
     fn remember(&mut self, (high, at): (i64, u64)) {
         match self.history.back() {
             Some(&(last, _)) if last == high => return,

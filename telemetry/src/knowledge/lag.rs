@@ -7,7 +7,7 @@ use super::ends::Ends;
 use super::fact::{ClientName, PartitionName, Position};
 use super::members::{Attribution, GroupName, Seat, attribute};
 use super::state::{READING, State};
-use super::store::{Known, OWN, Origin, newest};
+use super::store::{Known, OWN, Origin, believed};
 
 /// What a group has committed of a partition, and how far that is behind.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,10 +69,14 @@ impl TopicLag {
 /// Committed lag of all groups.
 pub(crate) fn committed(state: &State, now: u64) -> BTreeMap<GroupName, GroupLag<'_>> {
     let mut groups: BTreeMap<GroupName, GroupLag<'_>> = BTreeMap::new();
+    let mut ours = None;
     for ((group, of), known) in state.commits.iter() {
-        let Some(newest) = newest(known) else { continue };
-        let offset = newest.value.offset;
-        let end = state.ends.get(of).and_then(|(_, known)| high(known));
+        // Others tell of it, too: while a member that is seen here has the partition, its commits are seen here.
+        let own = known.iter().find(|known| known.origin == OWN).filter(|_| known.len() > 1);
+        let own = own.filter(|_| ours.get_or_insert_with(|| own_seats(state, now)).has(group, of));
+        let Some(believed) = own.or_else(|| believed(known, now)) else { continue };
+        let offset = believed.value.offset;
+        let end = state.ends.get(of).and_then(|(_, known)| high(known, now));
         let (lag, time_lag) = match end {
             // A commit that is newer than the end has moved it.
             Some(ends) => (Some(ends.high.0.saturating_sub(offset).max(0)), ends.age_of(offset, now)),
@@ -80,7 +84,7 @@ pub(crate) fn committed(state: &State, now: u64) -> BTreeMap<GroupName, GroupLag
         };
         let of_group = groups.entry(group.clone()).or_default();
         of_group.partitions.push(CommittedLag { of, offset, lag, time_lag });
-        of_group.newest = of_group.newest.max((newest.at, newest.origin));
+        of_group.newest = of_group.newest.max((believed.at, believed.origin));
     }
     for group in groups.values_mut() {
         group.partitions.sort_unstable_by_key(|partition| partition.of);
@@ -88,9 +92,40 @@ pub(crate) fn committed(state: &State, now: u64) -> BTreeMap<GroupName, GroupLag
     groups
 }
 
-/// The newest end that is known.
-pub(crate) fn high(known: &[Known<Ends>]) -> Option<&Ends> {
-    known.iter().map(|known| &known.value).filter(|ends| ends.high.0 >= 0).max_by_key(|ends| ends.high.1)
+/// Members that are certainly seen here, by group.
+struct OwnSeats<'a>(HashMap<&'a GroupName, Vec<&'a Seat>>);
+
+fn own_seats(state: &State, now: u64) -> OwnSeats<'_> {
+    let mut seats: HashMap<&GroupName, Vec<&Seat>> = HashMap::new();
+    for (group, known) in state.own_seats().filter(|(_, known)| known.is_certain(now)) {
+        seats.entry(group).or_default().push(&known.value);
+    }
+    OwnSeats(seats)
+}
+
+impl OwnSeats<'_> {
+    /// Whether one of them is assigned the partition.
+    fn has(&self, group: &GroupName, of: &PartitionName) -> bool {
+        let seats = self.0.get(group).into_iter().flatten();
+        group.cluster == of.cluster && seats.into_iter().any(|seat| seat.since(&of.topic, of.partition).is_some())
+    }
+}
+
+/// What is believed of something that partitions have: what was just seen here, else the newest.
+fn told<'a, T>(known: &'a [Known<Ends>], now: u64, of: impl Fn(&'a Ends) -> Option<(T, u64)>) -> Option<T> {
+    let own = known.iter().find(|known| known.is_certain(now)).and_then(|known| of(&known.value));
+    let newest = || known.iter().filter_map(|known| of(&known.value)).max_by_key(|(_, at)| *at);
+    own.or_else(newest).map(|(value, _)| value)
+}
+
+/// The end that is believed.
+pub(crate) fn high(known: &[Known<Ends>], now: u64) -> Option<&Ends> {
+    told(known, now, |ends| (ends.high.0 >= 0).then_some((ends, ends.high.1)))
+}
+
+/// The start that is believed.
+pub(crate) fn start(known: &[Known<Ends>], now: u64) -> Option<i64> {
+    told(known, now, |ends| Some(ends.start).filter(|(start, _)| *start >= 0))
 }
 
 /// What a client reads of a topic, and for which group.
@@ -123,7 +158,7 @@ pub(crate) fn positions<'a>(
         let whose = attribute(seats, of);
         let Some((_, ends)) = state.ends.get(of) else { continue };
         let lags = own.value.iter().filter(|(position, seen)| reads(position, *seen, seats, of, now));
-        let lags = lags.filter_map(|(position, _)| lag(position, ends));
+        let lags = lags.filter_map(|(position, _)| lag(position, ends, now));
         // Two connections of one client in the same partition: a leader that moved, or two applications with one id.
         let Some(lag) = lags.max() else { continue };
         let (attribution, group) = match whose {
@@ -152,12 +187,7 @@ fn reads(position: &Position, seen: u64, seats: &[(&GroupName, &Seat)], of: &Par
 }
 
 /// How far a position is behind the end that its client may read to.
-fn lag(position: &Position, ends: &[Known<Ends>]) -> Option<i64> {
-    let end = if position.read_committed {
-        let stable = ends.iter().filter_map(|known| known.value.stable());
-        stable.max_by_key(|(_, at)| *at)?.0
-    } else {
-        high(ends)?.high.0
-    };
+fn lag(position: &Position, ends: &[Known<Ends>], now: u64) -> Option<i64> {
+    let end = if position.read_committed { told(ends, now, Ends::stable)? } else { high(ends, now)?.high.0 };
     Some(end.saturating_sub(position.asked).max(0))
 }

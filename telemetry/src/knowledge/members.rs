@@ -113,6 +113,17 @@ impl Seat {
         self.assigned.iter().flat_map(BTreeMap::values).map(Vec::len).sum()
     }
 
+    /// Topics and partitions that it is assigned.
+    pub(crate) fn places(&self) -> usize {
+        self.assigned.iter().flat_map(BTreeMap::values).map(|own| own.len().max(1)).sum()
+    }
+
+    /// Bytes of its assignment.
+    pub(crate) fn weight_of_assignment(&self) -> usize {
+        let topics = self.assigned.iter().flatten();
+        topics.map(|(topic, own)| topic.len() + size_of_val(own.as_slice())).sum()
+    }
+
     /// All that it is assigned, as a fact says it.
     pub(crate) fn assigned(&self) -> Option<Vec<Assigned>> {
         let topics = self.assigned.as_ref()?.iter();

@@ -123,19 +123,46 @@ fn changed<V>(known: &[Known<V>], cursor: u64) -> impl Iterator<Item = &Known<V>
     known.iter().filter(move |known| known.origin == OWN && known.version > cursor)
 }
 
+/// What another proxy says, as of now at the latest: its clock may be ahead of ours.
+pub(super) fn dated(mut fact: Fact, now: Timestamp) -> Fact {
+    let date = |at: &mut u64| *at = now.0.min(*at);
+    match &mut fact {
+        Fact::End(End { at, .. })
+        | Fact::Commit(Commit { at, .. })
+        | Fact::Pending(Pending { commit: Commit { at, .. }, .. })
+        | Fact::Transaction(TransactionEnd { at, .. })
+        | Fact::Member(Member { at, .. }) => date(at),
+        Fact::Position(Position { at, began, .. }) => {
+            date(at);
+            date(&mut began.1);
+        }
+        Fact::Topic(_) => {}
+    }
+    fact
+}
+
 /// Whether what another proxy says can be true.
 pub(super) fn check(fact: &Fact, now: Timestamp) -> Result<(), InvalidFact> {
     let name = |text: &str| text.len() <= NAME;
     let time = |at: u64| at <= now.0.saturating_add(AHEAD);
     let client = |client: &ClientName| name(&client.id) && name(&client.address);
     let of = |of: &PartitionName| name(&of.cluster) && name(&of.topic) && of.partition >= 0;
+    let offset = |offset: i64| offset >= 0;
+    let maybe_offset = |offset: i64| offset >= -1;
     let commit = |commit: &Commit| {
-        of(&commit.of) && name(&commit.group) && commit.client.as_ref().is_none_or(client) && time(commit.at)
+        of(&commit.of)
+            && name(&commit.group)
+            && offset(commit.offset)
+            && commit.client.as_ref().is_none_or(client)
+            && time(commit.at)
     };
     let holds = match fact {
-        Fact::End(end) => of(&end.of) && time(end.at),
-        Fact::Position(Position { of: place, client: who, at, began, .. }) => {
-            of(place) && client(who) && time(*at) && time(began.1)
+        Fact::End(end) => {
+            of(&end.of) && [end.high, end.stable, end.start].into_iter().all(maybe_offset) && time(end.at)
+        }
+        Fact::Position(Position { of: place, client: who, asked, next, at, began, .. }) => {
+            let offsets = offset(*asked) && offset(*next) && maybe_offset(began.0);
+            of(place) && client(who) && offsets && time(*at) && time(began.1)
         }
         Fact::Commit(told) => commit(told),
         Fact::Pending(Pending { transaction, commit: told, .. }) => name(&transaction.id) && commit(told),
@@ -147,9 +174,12 @@ pub(super) fn check(fact: &Fact, now: Timestamp) -> Result<(), InvalidFact> {
             name(&member.cluster)
                 && name(&member.group)
                 && name(&member.member)
+                && !member.member.is_empty()
                 && member.instance.as_deref().is_none_or(name)
                 && client(&member.client)
-                && assigned.clone().all(|topic| name(&topic.topic))
+                && assigned
+                    .clone()
+                    .all(|topic| name(&topic.topic) && topic.partitions.iter().all(|partition| *partition >= 0))
                 && assigned.map(|topic| topic.partitions.len().max(1)).sum::<usize>() <= ASSIGNED
                 && time(member.at)
         }

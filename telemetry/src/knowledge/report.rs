@@ -6,7 +6,7 @@ use super::cluster::{self, wire};
 use super::lag::{self, Reader};
 use super::members::{Attribution, GroupName};
 use super::state::{Event, State};
-use super::store::{Known, OWN, Origin, newest};
+use super::store::{Known, OWN, Origin, believed};
 use crate::attribute::{Attribute as A, Value};
 use crate::histogram::Histogram;
 use crate::metric::Metric;
@@ -38,6 +38,9 @@ impl Owner<'_> {
 pub(super) fn report(state: &mut State, owner: &Owner<'_>, readings: &mut Readings) {
     for event in std::mem::take(&mut state.events) {
         happened(event, readings);
+    }
+    for (reason, count) in std::mem::take(&mut state.peer_failures) {
+        readings.more(Metric::SelfPeerFailures, &[(A::Reason, Value::Static(reason))], count);
     }
     let (facts, lost) = state.size();
     if facts == 0 && lost == 0 {
@@ -94,7 +97,7 @@ fn committed(state: &State, readings: &mut Readings) {
     }
 }
 
-/// Members, generation, and the newest word of one: when, and of whom.
+/// Members, generation, and the newest word of one that is believed: when, and of whom.
 #[derive(Default)]
 struct Members {
     count: i64,
@@ -105,7 +108,7 @@ struct Members {
 fn members(state: &State, readings: &mut Readings) {
     let mut groups: HashMap<&GroupName, Members> = HashMap::new();
     for (name, known) in state.members.iter() {
-        let Some(newest) = newest(known) else { continue };
+        let Some(newest) = believed(known, readings.at().0) else { continue };
         let members = groups.entry(&name.group).or_default();
         members.newest = members.newest.max((newest.at, newest.origin));
         if !newest.value.left {
@@ -132,11 +135,10 @@ fn partitions(state: &State, owner: &Owner<'_>, readings: &mut Readings) {
         let mut attributes = wire(&of.cluster);
         attributes.push((A::TopicShort, Value::Text(of.topic.clone())));
         attributes.push((A::PartitionShort, Value::Integer(of.partition.into())));
-        if let Some(ends) = lag::high(known) {
+        if let Some(ends) = lag::high(known, readings.at().0) {
             readings.state(Metric::PartitionCurrentOffset, &attributes, ends.high.0);
         }
-        let start = known.iter().map(|known| known.value.start).filter(|(start, _)| *start >= 0);
-        if let Some((start, _)) = start.max_by_key(|(_, at)| *at) {
+        if let Some(start) = lag::start(known, readings.at().0) {
             readings.state(Metric::PartitionOldestOffset, &attributes, start);
         }
     }

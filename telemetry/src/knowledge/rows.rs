@@ -10,7 +10,7 @@ use super::cluster;
 use super::lag::{self, TopicLag};
 use super::members::{Attribution, GroupName, MemberName, Seat};
 use super::state::{READING, State};
-use super::store::newest;
+use super::store::believed;
 use crate::learned::Learned;
 
 /// A group.
@@ -82,8 +82,8 @@ pub(super) fn groups(state: &State, learned: &Learned, now: Timestamp) -> Vec<Gr
         all.entry(name).or_default().topics = lag.topics();
     }
     for (name, known) in state.members.iter() {
-        let newest = newest(known).map(|known| &known.value);
-        if let Some(seat) = newest.filter(|seat| !seat.left) {
+        let believed = believed(known, now).map(|known| &known.value);
+        if let Some(seat) = believed.filter(|seat| !seat.left) {
             all.entry(&name.group).or_default().members.push((name, seat));
         }
     }

@@ -1,6 +1,6 @@
 //! All that is known, and what follows from a new fact.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use kafkascope_protocol::{ErrorCode, Timestamp, TopicId};
@@ -13,7 +13,8 @@ use super::fact::{
 };
 use super::members::{Attribution, GroupName, MemberName, Seat};
 use super::rebalances::{Epochs, Rebalance, Rebalances};
-use super::store::{OWN, Origin, Store, newest};
+use super::store::{Known, OWN, Origin, Store, believed};
+use super::weight::{self, Weight};
 use crate::dictionary::Dictionary;
 use crate::health::Health;
 
@@ -52,7 +53,7 @@ const TRANSACTION_LIFE: u64 = 60 * SECOND;
 const MEMBERS: usize = 20_000;
 /// Members heartbeat at least every 15 s (`session.timeout.ms` / 3 of 45 s).
 const MEMBER_LIFE: u64 = 60 * SECOND;
-/// Partitions that all members are assigned together. Above it the assignments of new members are not kept.
+/// Topics and partitions that all members are assigned together. Above it the assignments of new members are not kept.
 const ASSIGNED: usize = 1_000_000;
 
 /// Topic ids and their names.
@@ -109,11 +110,15 @@ pub(crate) struct State {
     pub(crate) topics: Store<(Arc<str>, [u8; 16]), Arc<str>>,
     pub(crate) groups: HashMap<GroupName, Group>,
     pub(crate) events: Vec<Event>,
+    /// By reason.
+    pub(crate) peer_failures: BTreeMap<&'static str, u64>,
     pub(crate) health: Health,
     /// Jumps, and when they were told.
     jumps: VecDeque<(Jump, Option<u64>, u64)>,
     ahead: VecDeque<(Commit, u64)>,
     assigned: usize,
+    /// Of what peers told: see [`weight`].
+    weight_of_peers: usize,
     pub(super) pending_commits: usize,
     pub(crate) version: u64,
     /// Facts that there was no room for.
@@ -132,10 +137,12 @@ impl State {
             topics: Store::new(TOPICS, TOPIC_LIFE),
             groups: HashMap::new(),
             events: Vec::new(),
+            peer_failures: BTreeMap::new(),
             health: Health::default(),
             jumps: VecDeque::new(),
             ahead: VecDeque::new(),
             assigned: 0,
+            weight_of_peers: 0,
             pending_commits: 0,
             version: 0,
             lost: 0,
@@ -151,6 +158,16 @@ impl State {
         }
     }
 
+    /// A fact of another proxy, if there is room for it.
+    pub(crate) fn learn_of_peer(&mut self, origin: Origin, fact: Fact, dictionary: &Dictionary, now: u64) {
+        self.weight_of_peers += fact.weight();
+        if self.weight_of_peers > weight::MOST {
+            self.lost += 1;
+        } else {
+            self.learn(origin, fact, dictionary, now);
+        }
+    }
+
     /// A fact of this proxy or of another.
     pub(crate) fn learn(&mut self, origin: Origin, fact: Fact, dictionary: &Dictionary, now: u64) {
         self.version += u64::from(origin == OWN);
@@ -162,16 +179,28 @@ impl State {
             Fact::Transaction(end) => self.transaction(origin, end, now),
             Fact::Member(member) => self.member(origin, member, now),
             Fact::Topic(topic) => {
-                dictionary.learn_topic(cluster::named(&topic.cluster), TopicId(topic.id), topic.name.as_bytes());
-                let (known, _) = self.topics.entry((topic.cluster, topic.id), origin, || (topic.name, now));
+                let (cluster, id) = (cluster::named(&topic.cluster), TopicId(topic.id));
+                if origin == OWN {
+                    dictionary.learn_topic(cluster, id, topic.name.as_bytes());
+                } else {
+                    dictionary.hear_of_topic(cluster, id, topic.name.as_bytes());
+                }
+                let Some((known, _)) = self.topics.entry((topic.cluster, topic.id), origin, || (topic.name, now))
+                else {
+                    return;
+                };
                 (known.seen, known.version) = (now, self.version);
             }
         }
     }
 
     fn end(&mut self, origin: Origin, end: End, now: u64) {
-        self.health.end(&end);
-        let (known, _) = self.ends.entry(end.of.clone(), origin, || (Ends::new(), end.at));
+        if origin == OWN {
+            self.health.end(&end);
+        } else if !self.ends.get(&end.of).is_some_and(|(_, told)| told.iter().any(|known| known.is_certain(now))) {
+            self.health.end_elsewhere(&end);
+        }
+        let Some((known, _)) = self.ends.entry(end.of.clone(), origin, || (Ends::new(), end.at)) else { return };
         if known.value.learn(&end) {
             (known.at, known.seen, known.version) = (known.at.max(end.at), now, self.version);
         }
@@ -179,7 +208,7 @@ impl State {
 
     fn position(&mut self, origin: Origin, position: Position, now: u64) {
         let key = (position.client.clone(), position.of.clone());
-        let (known, _) = self.positions.entry(key, origin, || (Reading::new(), position.at));
+        let Some((known, _)) = self.positions.entry(key, origin, || (Reading::new(), position.at)) else { return };
         (known.at, known.seen, known.version) = (known.at.max(position.at), now, self.version);
         let reading = &mut known.value;
         match reading.iter().position(|(other, _)| other.connection == position.connection) {
@@ -211,7 +240,7 @@ impl State {
             }
         }
         let key = (group, commit.of.clone());
-        let (known, is_new) = self.commits.entry(key, origin, || (commit.clone(), commit.at));
+        let Some((known, is_new)) = self.commits.entry(key, origin, || (commit.clone(), commit.at)) else { return };
         if is_new || commit.at >= known.at {
             (known.at, known.seen, known.version) = (commit.at, now, self.version);
             known.value = commit;
@@ -231,18 +260,18 @@ impl State {
             let Some(named) = named.filter(|_| member.instance.is_some()) else { return };
             member.member = named.member;
         }
-        let more = member.assigned.iter().flatten().map(|topic| topic.partitions.len()).sum::<usize>();
+        let more = member.assigned.iter().flatten().map(|topic| topic.partitions.len().max(1)).sum::<usize>();
         if self.assigned.saturating_add(more) > ASSIGNED {
             member.assigned = None;
             self.lost += 1;
         }
         let key = MemberName { group, member: member.member.clone() };
-        let (known, is_new) = self.members.entry(key, origin, || (Seat::new(&member), member.at));
+        let Some((known, is_new)) = self.members.entry(key, origin, || (Seat::new(&member), member.at)) else { return };
         if is_new || member.at >= known.at {
-            let had = if is_new { 0 } else { known.value.partitions() };
+            let had = if is_new { 0 } else { known.value.places() };
             (known.at, known.seen, known.version) = (member.at, now, self.version);
             known.value.learn(&member);
-            self.assigned = (self.assigned + known.value.partitions()).saturating_sub(had);
+            self.assigned = (self.assigned + known.value.places()).saturating_sub(had);
         }
     }
 
@@ -279,12 +308,20 @@ impl State {
         Some(self.groups.entry(name.clone()).or_default())
     }
 
-    /// Members of all groups that have not left, the newest word of each.
+    /// Members of all groups that have not left, as far as is believed.
     pub(crate) fn seats(&self, now: u64) -> impl Iterator<Item = (&GroupName, &Seat)> {
         self.members.iter().filter_map(move |(name, known)| {
-            let newest = newest(known)?;
-            let lives = !newest.value.left && now.saturating_sub(newest.seen) <= MEMBER_LIFE;
-            lives.then_some((&name.group, &newest.value))
+            let believed = believed(known, now)?;
+            let lives = !believed.value.left && now.saturating_sub(believed.seen) <= MEMBER_LIFE;
+            lives.then_some((&name.group, &believed.value))
+        })
+    }
+
+    /// Members of all groups that have not left, by what this proxy has seen itself.
+    pub(crate) fn own_seats(&self) -> impl Iterator<Item = (&GroupName, &Known<Seat>)> {
+        self.members.iter().filter_map(|(name, known)| {
+            let own = known.iter().find(|known| known.origin == OWN && !known.value.left)?;
+            Some((&name.group, own))
         })
     }
 
@@ -356,7 +393,10 @@ impl State {
         self.transactions.expire(now);
         self.members.expire(now);
         self.topics.expire(now);
-        self.assigned = self.members.iter().flat_map(|(_, known)| known).map(|known| known.value.partitions()).sum();
+        self.assigned = self.members.iter().flat_map(|(_, known)| known).map(|known| known.value.places()).sum();
+        if self.weight_of_peers > 0 {
+            self.weight_of_peers = weight::of_peers(self);
+        }
         self.pending_commits = self.pending.iter().flat_map(|(_, known)| known).map(|known| known.value.len()).sum();
         for group in self.groups.values_mut() {
             group.rate.push_back((now, group.commits));
@@ -378,8 +418,10 @@ impl State {
     /// Groups whose members move to a new epoch one by one, and groups without members.
     fn rebalances(&mut self, now: u64) {
         let mut epochs: HashMap<GroupName, Epochs> = HashMap::new();
-        for (name, seat) in self.seats(now).filter(|(name, _)| self.groups.contains_key(*name)) {
-            epochs.entry(name.clone()).or_default().add(seat);
+        for (name, seat) in self.own_seats().filter(|(name, _)| self.groups.contains_key(*name)) {
+            if now.saturating_sub(seat.seen) <= MEMBER_LIFE {
+                epochs.entry(name.clone()).or_default().add(&seat.value);
+            }
         }
         for (name, group) in &mut self.groups {
             match epochs.get(name) {

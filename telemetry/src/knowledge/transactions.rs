@@ -26,7 +26,7 @@ impl State {
             return;
         }
         let (at, key) = (pending.commit.at, (cluster.clone(), pending.transaction.id.clone()));
-        let (known, _) = self.pending.entry(key, origin, || (Vec::new(), at));
+        let Some((known, _)) = self.pending.entry(key, origin, || (Vec::new(), at)) else { return };
         (known.at, known.seen, known.version) = (known.at.max(at), now, self.version);
         let same = |other: &Pending| {
             other.transaction == pending.transaction
@@ -56,9 +56,11 @@ impl State {
                 .filter(|pending| pending.transaction == end.transaction)
                 .partition(|pending| !ends(&end, pending));
             if !kept.is_empty() {
-                self.pending_commits += kept.len();
-                let (known, _) = self.pending.entry(key.clone(), origin, || (kept, at));
-                (known.seen, known.version) = (seen, version);
+                let count = kept.len();
+                if let Some((known, _)) = self.pending.entry(key.clone(), origin, || (kept, at)) {
+                    (known.seen, known.version) = (seen, version);
+                    self.pending_commits += count;
+                }
             }
             for pending in done.into_iter().filter(|_| end.committed) {
                 let commit = Commit { at: end.at.max(pending.commit.at), ..pending.commit };
@@ -67,7 +69,7 @@ impl State {
             }
         }
         let key = (end.cluster.clone(), end.transaction.clone());
-        let (known, is_new) = self.transactions.entry(key, origin, || (end.clone(), end.at));
+        let Some((known, is_new)) = self.transactions.entry(key, origin, || (end.clone(), end.at)) else { return };
         if is_new || end.at >= known.at {
             (known.at, known.seen, known.version) = (end.at, now, self.version);
             known.value = end;

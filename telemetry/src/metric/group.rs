@@ -161,4 +161,12 @@ pub(super) const ROWS: &[Descriptor] = &[
         attributes: &[],
         help: "Facts that there was no room for, or that other proxies told and that cannot be true.",
     },
+    Descriptor {
+        metric: Metric::SelfPeerFailures,
+        name: "kafkascope.self.peer.failures",
+        kind: Kind::Counter,
+        unit: Unit::Things("{answer}"),
+        attributes: &[A::Reason],
+        help: "Answers that other proxies (--peer) did not give, or that are not those of a proxy; begun_anew: not the one that answered before.",
+    },
 ];

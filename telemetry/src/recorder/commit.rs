@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kafkascope_protocol::{ErrorCode, Exchange};
 
 use super::Recorder;
-use super::group::Part;
+use super::group::{Part, Place};
 use crate::attribute::NONE;
 use crate::shard::Shard;
 use crate::span::{ExchangeSpan, Operation};
@@ -17,14 +17,14 @@ impl Recorder {
         shard: &mut Shard,
         exchange: &Exchange,
         group: Option<&Arc<str>>,
-        parts: &[Part],
+        parts: &[(Place, Part)],
     ) {
         let merits = shard.spans.merits(self.seed, exchange);
         let group = group.cloned().unwrap_or_else(|| NONE.into());
-        for parts in parts.chunk_by(|part, next| part.index == next.index) {
-            let error = parts.iter().filter_map(|part| part.error).find(|error| !error.is_none());
+        for parts in parts.chunk_by(|(part, _), (next, _)| part.0 == next.0) {
+            let error = parts.iter().filter_map(|(_, part)| part.error).find(|error| !error.is_none());
             let error = error.unwrap_or(ErrorCode::NONE);
-            if let Some(first) = parts.first().filter(|_| shard.spans.keeps(merits, error)) {
+            if let Some((_, first)) = parts.first().filter(|_| shard.spans.keeps(merits, error)) {
                 let partition = (parts.len() == 1).then_some(first.partition);
                 let span = self.span(shard, exchange, Operation::Commit, first.topic.clone());
                 shard.spans.push(ExchangeSpan { group: Some(group.clone()), partition, error, ..span });

@@ -1,7 +1,7 @@
 //! Groups: what a connection asks of a coordinator becomes a fact when the exchange has ended well.
 //!
 //! These requests are few, so what they ask is kept whole until their end. Requests of a coordinator come in order, and so
-//! do their answers.
+//! do their answers. What is over a bound is counted as lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use kafkascope_protocol::{
 };
 
 use super::Recorder;
+use super::in_order::InOrder;
 use super::watch::Who;
 use crate::knowledge::fact::{
     Assigned, Commit, Fact, Member, Note, PartitionName, Pending, Protocol, Told, TransactionEnd as EndOfTransaction,
@@ -40,6 +41,8 @@ const REBALANCE_IN_PROGRESS: ErrorCode = ErrorCode(27);
 #[derive(Debug, Default)]
 pub(super) struct Asking {
     asks: VecDeque<Ask>,
+    /// What there was no room for.
+    lost: u64,
 }
 
 #[derive(Debug)]
@@ -55,9 +58,7 @@ enum What {
         /// `None`: one without a name, of which there is no more than a span.
         group: Option<Arc<str>>,
         transaction: Option<(TransactionName, i16)>,
-        parts: Vec<Part>,
-        /// Index in `parts` of the one that is answered next, if answers come in their order.
-        next: usize,
+        parts: InOrder<Place, Part>,
     },
     /// Asks for what is committed.
     Committed {
@@ -101,11 +102,13 @@ enum What {
     },
 }
 
+/// Which partition of the connection's topics.
+pub(super) type Place = (TopicIndex, i32);
+
 /// A partition of a commit.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) topic: Arc<Topic>,
-    pub(super) index: TopicIndex,
     pub(super) partition: i32,
     offset: i64,
     pub(super) error: Option<ErrorCode>,
@@ -128,6 +131,17 @@ impl Seat {
             instance: instance.and_then(Recorder::name),
             generation,
         })
+    }
+}
+
+impl Ask {
+    /// Partitions that are committed, or are told to be.
+    fn parts(&self) -> usize {
+        match &self.what {
+            What::Commit { parts, .. } => parts.len(),
+            What::Committed { parts, .. } => parts.len(),
+            _ => 0,
+        }
     }
 }
 
@@ -186,14 +200,15 @@ impl Recorder {
 
     fn ask(&mut self, seq: RequestSeq, what: What) {
         if self.asking.asks.len() >= ASKS {
-            self.asking.asks.pop_front();
+            let parts = self.asking.asks.pop_front().map_or(0, |ask| ask.parts());
+            self.asking.lost += parts.max(1) as u64;
         }
         self.asking.asks.push_back(Ask { seq, at: self.watching.request_at, what });
     }
 
     fn part(&mut self, shard: &mut Shard, topic: TopicRef<'_>, partition: i32, offset: i64) -> Part {
-        let (index, topic) = (topic.index, self.topic_slots(shard, topic).topic.clone());
-        Part { topic, index, partition, offset, error: None }
+        let topic = self.topic_slots(shard, topic).topic.clone();
+        Part { topic, partition, offset, error: None }
     }
 
     fn commits(&mut self, head: &CommitHead<'_>) {
@@ -205,30 +220,27 @@ impl Recorder {
             },
             None => None,
         };
-        self.ask(head.seq, What::Commit { group, transaction, parts: Vec::new(), next: 0 });
+        self.ask(head.seq, What::Commit { group, transaction, parts: InOrder::new() });
     }
 
     fn commit_partition(&mut self, shard: &mut Shard, asked: &CommitPartition<'_>) {
         let part = self.part(shard, asked.topic, asked.partition, asked.offset);
-        match self.asking.of(asked.seq) {
-            Some(What::Commit { parts, .. }) if parts.len() < PARTITIONS => parts.push(part),
-            Some(What::Commit { transaction: None, .. }) if shard.spans.is_on() => shard.spans.too_many(),
-            _ => {}
+        let Some(What::Commit { transaction, parts, .. }) = self.asking.of(asked.seq) else { return };
+        if parts.len() < PARTITIONS {
+            parts.push((asked.topic.index, asked.partition), part);
+            return;
+        }
+        shard.watches.lose(1);
+        if transaction.is_none() && shard.spans.is_on() {
+            shard.spans.too_many();
         }
     }
 
     fn commit_result(&mut self, result: &CommitResult<'_>) {
-        let Some(What::Commit { parts, next, .. }) = self.asking.of(result.seq) else { return };
-        let is_it = |part: &Part| part.index == result.topic.index && part.partition == result.partition;
-        let index = match parts.get(*next) {
-            Some(part) if is_it(part) => Some(*next),
-            _ => parts.iter().position(is_it),
-        };
-        if let Some(index) = index
-            && let Some(part) = parts.get_mut(index)
+        if let Some(What::Commit { parts, .. }) = self.asking.of(result.seq)
+            && let Some(part) = parts.find((result.topic.index, result.partition))
         {
             part.error = Some(result.error);
-            *next = index + 1;
         }
     }
 
@@ -241,9 +253,8 @@ impl Recorder {
         let asks = self.asking.asks.iter_mut().rev();
         if let Some(What::Committed { parts, .. }) =
             asks.filter(|ask| ask.seq == told.seq).map(|ask| &mut ask.what).next()
-            && parts.len() < PARTITIONS
         {
-            parts.push(part);
+            if parts.len() < PARTITIONS { parts.push(part) } else { shard.watches.lose(1) }
         }
     }
 
@@ -284,6 +295,7 @@ impl Recorder {
         {
             let room = PARTITIONS.saturating_sub(*partitions);
             let own: Vec<i32> = told.partitions.iter().take(room).collect();
+            shard.watches.lose((told.partitions.iter().count() - own.len()) as u64);
             // A topic without partitions takes room, too: there may be as many of them.
             *partitions += own.len().max(1);
             if room > 0 {
@@ -293,11 +305,12 @@ impl Recorder {
     }
 
     fn leaving(&mut self, leaving: &LeavingMember<'_>) {
-        if let Some(What::Leave { members, .. }) = self.asking.of(leaving.seq)
-            && members.len() < LEAVING
-        {
+        let Some(What::Leave { members, .. }) = self.asking.of(leaving.seq) else { return };
+        if members.len() < LEAVING {
             let member = Self::name(leaving.member_id).unwrap_or_else(|| "".into());
             members.push((member, leaving.instance_id.and_then(Self::name)));
+        } else {
+            self.asking.lost += 1;
         }
     }
 
@@ -350,6 +363,7 @@ impl Recorder {
     #[inline(never)]
     pub(super) fn other_exchange(&mut self, shard: &mut Shard, exchange: &Exchange) {
         self.forget_listing(exchange.seq);
+        shard.watches.lose(std::mem::take(&mut self.asking.lost));
         while self.asking.asks.front().is_some_and(|ask| ask.seq <= exchange.seq) {
             let Some(ask) = self.asking.asks.pop_front() else { break };
             if ask.seq != exchange.seq || exchange.outcome != Outcome::Answered {
@@ -358,7 +372,7 @@ impl Recorder {
             if shard.spans.is_on()
                 && let What::Commit { group, transaction: None, parts, .. } = &ask.what
             {
-                self.commit_spans(shard, exchange, group.as_ref(), parts);
+                self.commit_spans(shard, exchange, group.as_ref(), parts.as_slice());
             }
             if let Some(who) = self.who() {
                 settle(shard, &who, ask, exchange);
@@ -408,7 +422,7 @@ fn settle(shard: &mut Shard, who: &Who, ask: Ask, exchange: &Exchange) {
     match ask.what {
         What::Commit { group: Some(group), transaction, parts, .. } => {
             let mut errors: HashMap<i16, u64> = HashMap::new();
-            for part in parts.into_iter().filter(|part| !part.topic.is_other()) {
+            for part in parts.into_values().filter(|part| !part.topic.is_other()) {
                 match (part.error, &transaction) {
                     (Some(ErrorCode::NONE), None) => {
                         tell(Fact::Commit(commit(&group, part, Some(who.client.clone()))));

@@ -117,7 +117,7 @@ impl HeldQueue {
         let own = waiting.get(before..).unwrap_or_default();
         let count = match own.last() {
             Some(last) if last.seq == seq => own.len(),
-            _ => own.iter().take_while(|held| held.seq == seq).count(),
+            _ => own.partition_point(|held| held.seq == seq),
         };
         self.start + before..self.start + before + count
     }

@@ -259,6 +259,11 @@ impl Watches {
         }
     }
 
+    /// So many facts were seen for which there was no room.
+    pub(crate) fn lose(&mut self, count: u64) {
+        self.lost += count;
+    }
+
     /// Something else is known. Whether there is room for it.
     pub(crate) fn tell(&mut self, told: Told<Arc<Topic>>) -> bool {
         let has_room = self.told.len() < TOLD;

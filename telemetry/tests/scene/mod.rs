@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test stops at what it does not expect")]
 
+pub mod groups;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

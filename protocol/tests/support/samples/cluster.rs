@@ -14,7 +14,8 @@ use kafkascope_protocol::{
     Broker, Controller, ErrorCode, NodeIds, Observation, PartitionMetadata, TopicCreated, TopicDeleted, TopicMetadata,
 };
 
-use super::{SEQ, Sample, error, maybe_name, name, some};
+use super::{Sample, error, maybe_name, name, some};
+use crate::support::expected::{self, SEQ};
 use crate::support::log::Arena;
 use crate::support::messages::{topic_id, topic_name, unknown_tags};
 use crate::support::random::Random;
@@ -54,14 +55,14 @@ pub(super) fn create_topics<'a>(arena: &'a Arena, random: &mut Random, version: 
         .with_topics(topics)
         .with_unknown_tagged_fields(unknown_tags(random, flexible));
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
     for topic in &response.topics {
-        sample.errors.push(topic.error_code);
+        sample.expected.errors.push(topic.error_code);
         sample.sees(Observation::TopicCreated(TopicCreated {
             seq: SEQ,
             error: ErrorCode(topic.error_code),
             name: topic.name.0.as_bytes(),
-            id: (version >= 7).then(|| super::topic_id(topic.topic_id)),
+            id: (version >= 7).then(|| expected::id(topic.topic_id)),
             partitions: (version >= 5).then_some(topic.num_partitions),
         }));
     }
@@ -93,14 +94,14 @@ pub(super) fn delete_topics<'a>(arena: &'a Arena, random: &mut Random, version: 
         .with_responses(topics)
         .with_unknown_tagged_fields(unknown_tags(random, flexible));
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
     for topic in &response.responses {
-        sample.errors.push(topic.error_code);
+        sample.expected.errors.push(topic.error_code);
         sample.sees(Observation::TopicDeleted(TopicDeleted {
             seq: SEQ,
             error: ErrorCode(topic.error_code),
             name: topic.name.as_ref().map(|name| name.0.as_bytes()),
-            id: (version >= 6).then(|| super::topic_id(topic.topic_id)),
+            id: (version >= 6).then(|| expected::id(topic.topic_id)),
         }));
     }
     sample
@@ -131,8 +132,8 @@ pub(super) fn describe<'a>(arena: &'a Arena, random: &mut Random, version: i16) 
         response = response.with_endpoint_type(1 + random.below(2) as i8);
     }
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
-    sample.errors.push(response.error_code);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.errors.push(response.error_code);
     let from_controller = response.endpoint_type == 2;
     if response.error_code == 0 {
         sample.sees(Observation::ClusterId(response.cluster_id.as_bytes()));
@@ -184,16 +185,16 @@ pub(super) fn describe_topics<'a>(arena: &'a Arena, random: &mut Random, version
         .with_next_cursor(random.one_in(2).then_some(cursor))
         .with_unknown_tagged_fields(unknown_tags(random, true));
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
     for topic in &response.topics {
         let name = topic.name.as_ref().map(|name| name.0.as_bytes());
-        let id = Some(super::topic_id(topic.topic_id));
-        sample.errors.push(topic.error_code);
+        let id = Some(expected::id(topic.topic_id));
+        sample.expected.errors.push(topic.error_code);
         let error = ErrorCode(topic.error_code);
         sample.sees(Observation::TopicMetadata(TopicMetadata { seq: SEQ, error, name, id }));
         for partition in &topic.partitions {
             let wire = |ids: &[BrokerId]| -> Vec<u8> { ids.iter().flat_map(|id| id.0.to_be_bytes()).collect() };
-            sample.errors.push(partition.error_code);
+            sample.expected.errors.push(partition.error_code);
             sample.sees(Observation::PartitionMetadata(PartitionMetadata {
                 seq: SEQ,
                 name,

@@ -21,12 +21,12 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use kafkascope_protocol::{
-    AssignedTopic, Coordinator, CoordinatorAsked, CoordinatorKind, ErrorCode, GroupDescribed, GroupHeartbeat,
-    GroupHeartbeatResult, GroupKind, GroupMember, JoinGroup, JoinReason, JoinedGroup, LeaveGroup, LeavingMember,
-    MemberDescribed, Membership, Observation, OwnedPartitions, PartitionIds, SyncedGroup,
+    AssignedTopic, Coordinator, CoordinatorAsked, CoordinatorKind, ErrorCode, GroupDescribed, GroupKind, LeaveGroup,
+    LeavingMember, MemberDescribed, Membership, Observation, PartitionIds, SyncedGroup,
 };
 
-use super::{SEQ, Sample, bytes, error, identified, maybe_name, name, named, some, wire};
+use super::{Sample, error, maybe_name, name, some};
+use crate::support::expected::{self, SEQ, bytes, named, wire};
 use crate::support::log::Arena;
 use crate::support::messages::{text, topic_id, topic_name, unknown_tags};
 use crate::support::random::Random;
@@ -56,7 +56,7 @@ pub(super) fn find_coordinator<'a>(arena: &'a Arena, random: &mut Random, versio
     let mut response = FindCoordinatorResponse::default().with_unknown_tagged_fields(unknown_tags(random, flexible));
     if version >= 1 {
         response = response.with_throttle_time_ms(random.i32());
-        sample.throttle_ms = Some(response.throttle_time_ms);
+        sample.expected.throttle_ms = Some(response.throttle_time_ms);
     }
     if version >= 4 {
         response = response.with_coordinators(some(random, |random| {
@@ -78,7 +78,7 @@ pub(super) fn find_coordinator<'a>(arena: &'a Arena, random: &mut Random, versio
         if version >= 1 {
             response = response.with_error_message(maybe_name(random));
         }
-        sample.errors.push(response.error_code);
+        sample.expected.errors.push(response.error_code);
         sample.sees(Observation::Coordinator(Coordinator {
             seq: SEQ,
             error: ErrorCode(response.error_code),
@@ -90,7 +90,7 @@ pub(super) fn find_coordinator<'a>(arena: &'a Arena, random: &mut Random, versio
     }
     sample.response(&response);
     for found in &response.coordinators {
-        sample.errors.push(found.error_code);
+        sample.expected.errors.push(found.error_code);
         sample.sees(Observation::Coordinator(Coordinator {
             seq: SEQ,
             error: ErrorCode(found.error_code),
@@ -129,18 +129,7 @@ pub(super) fn join<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> S
         request = request.with_reason(maybe_name(random));
     }
     sample.request(&request);
-    sample.sees(Observation::JoinGroup(JoinGroup {
-        seq: SEQ,
-        group: request.group_id.as_bytes(),
-        member_id: request.member_id.as_bytes(),
-        instance_id: bytes(&request.group_instance_id),
-        protocol_type: request.protocol_type.as_bytes(),
-        session_timeout_ms: request.session_timeout_ms,
-        rebalance_timeout_ms: (version >= 1).then_some(request.rebalance_timeout_ms),
-    }));
-    if let Some(reason) = bytes(&request.reason).filter(|reason| !reason.is_empty()) {
-        sample.sees(Observation::JoinReason(JoinReason { seq: SEQ, reason }));
-    }
+    expected::group::join_request(&mut sample.expected, &request, version);
 
     let members = some(random, |random| {
         let member = JoinGroupResponseMember::default()
@@ -159,7 +148,6 @@ pub(super) fn join<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> S
         .with_unknown_tagged_fields(unknown_tags(random, flexible));
     if version >= 2 {
         response = response.with_throttle_time_ms(random.i32());
-        sample.throttle_ms = Some(response.throttle_time_ms);
     }
     if version >= 7 {
         response = response.with_protocol_type(maybe_name(random)).with_protocol_name(maybe_name(random));
@@ -168,24 +156,7 @@ pub(super) fn join<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> S
         response = response.with_skip_assignment(random.one_in(2));
     }
     sample.response(&response);
-    sample.errors.push(response.error_code);
-    sample.sees(Observation::JoinedGroup(JoinedGroup {
-        seq: SEQ,
-        error: ErrorCode(response.error_code),
-        generation: response.generation_id,
-        protocol_type: bytes(&response.protocol_type),
-        protocol: bytes(&response.protocol_name),
-        leader: response.leader.as_bytes(),
-        member_id: response.member_id.as_bytes(),
-        members: response.members.len() as u32,
-    }));
-    for member in &response.members {
-        sample.sees(Observation::GroupMember(GroupMember {
-            seq: SEQ,
-            member_id: member.member_id.as_bytes(),
-            instance_id: bytes(&member.group_instance_id),
-        }));
-    }
+    expected::group::join_response(&mut sample.expected, &response, version);
     sample
 }
 
@@ -242,13 +213,13 @@ pub(super) fn sync<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> S
         .with_unknown_tagged_fields(unknown_tags(random, flexible));
     if version >= 1 {
         response = response.with_throttle_time_ms(random.i32());
-        sample.throttle_ms = Some(response.throttle_time_ms);
+        sample.expected.throttle_ms = Some(response.throttle_time_ms);
     }
     if version >= 5 {
         response = response.with_protocol_type(protocol_type).with_protocol_name(maybe_name(random));
     }
     sample.response(&response);
-    sample.errors.push(response.error_code);
+    sample.expected.errors.push(response.error_code);
     let is_of_another = response.protocol_type.as_ref().is_some_and(|it| &**it != "consumer");
     let topics = if is_cut || is_of_another { None } else { Some(&assignment.assigned_partitions) };
     sample.sees(Observation::SyncedGroup(SyncedGroup {
@@ -292,10 +263,10 @@ pub(super) fn heartbeat<'a>(arena: &'a Arena, random: &mut Random, version: i16)
         .with_unknown_tagged_fields(unknown_tags(random, flexible));
     if version >= 1 {
         response = response.with_throttle_time_ms(random.i32());
-        sample.throttle_ms = Some(response.throttle_time_ms);
+        sample.expected.throttle_ms = Some(response.throttle_time_ms);
     }
     sample.response(&response);
-    sample.errors.push(response.error_code);
+    sample.expected.errors.push(response.error_code);
     sample
 }
 
@@ -337,7 +308,7 @@ pub(super) fn leave<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> 
         .with_unknown_tagged_fields(unknown_tags(random, flexible));
     if version >= 1 {
         response = response.with_throttle_time_ms(random.i32());
-        sample.throttle_ms = Some(response.throttle_time_ms);
+        sample.expected.throttle_ms = Some(response.throttle_time_ms);
     }
     if version >= 3 {
         response = response.with_members(some(random, |random| {
@@ -349,8 +320,8 @@ pub(super) fn leave<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> 
         }));
     }
     sample.response(&response);
-    sample.errors.push(response.error_code);
-    sample.errors.extend(response.members.iter().map(|member| member.error_code));
+    sample.expected.errors.push(response.error_code);
+    sample.expected.errors.extend(response.members.iter().map(|member| member.error_code));
     sample
 }
 
@@ -377,25 +348,7 @@ pub(super) fn consumer_heartbeat<'a>(arena: &'a Arena, random: &mut Random, vers
         request = request.with_subscribed_topic_regex(maybe_name(random));
     }
     sample.request(&request);
-    sample.sees(Observation::GroupHeartbeat(GroupHeartbeat {
-        seq: SEQ,
-        kind: GroupKind::Consumer,
-        group: request.group_id.as_bytes(),
-        member_id: request.member_id.as_bytes(),
-        member_epoch: request.member_epoch,
-        instance_id: bytes(&request.instance_id),
-    }));
-    if let Some(owned) = &request.topic_partitions {
-        let topics = owned.len() as u32;
-        sample.sees(Observation::OwnedPartitions(OwnedPartitions { seq: SEQ, topics }));
-    }
-    for topic in request.topic_partitions.iter().flatten() {
-        sample.sees(Observation::OwnedTopic(AssignedTopic {
-            seq: SEQ,
-            topic: identified(topic.topic_id),
-            partitions: PartitionIds::from_wire(&wire(&topic.partitions)),
-        }));
-    }
+    expected::group::consumer_heartbeat_request(&mut sample.expected, &request);
 
     let topics = some(random, |random| {
         TopicPartitions::default()
@@ -415,25 +368,7 @@ pub(super) fn consumer_heartbeat<'a>(arena: &'a Arena, random: &mut Random, vers
         .with_assignment(random.one_in(2).then_some(assignment))
         .with_unknown_tagged_fields(unknown_tags(random, true));
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
-    sample.errors.push(response.error_code);
-    let topics = response.assignment.as_ref().map(|assignment| &assignment.topic_partitions);
-    sample.sees(Observation::GroupHeartbeatResult(GroupHeartbeatResult {
-        seq: SEQ,
-        kind: GroupKind::Consumer,
-        error: ErrorCode(response.error_code),
-        member_id: bytes(&response.member_id),
-        member_epoch: response.member_epoch,
-        interval_ms: response.heartbeat_interval_ms,
-        topics: topics.map(|topics| topics.len() as u32),
-    }));
-    for topic in topics.into_iter().flatten() {
-        sample.sees(Observation::AssignedTopic(AssignedTopic {
-            seq: SEQ,
-            topic: identified(topic.topic_id),
-            partitions: PartitionIds::from_wire(&wire(&topic.partitions)),
-        }));
-    }
+    expected::group::consumer_heartbeat_response(&mut sample.expected, &response);
     sample
 }
 
@@ -458,9 +393,9 @@ pub(super) fn consumer_describe<'a>(arena: &'a Arena, random: &mut Random, versi
         .with_groups(groups)
         .with_unknown_tagged_fields(unknown_tags(random, true));
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
     for group in &response.groups {
-        sample.errors.push(group.error_code);
+        sample.expected.errors.push(group.error_code);
         sample.sees(Observation::GroupDescribed(GroupDescribed {
             seq: SEQ,
             kind: GroupKind::Consumer,

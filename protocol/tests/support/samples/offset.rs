@@ -21,12 +21,10 @@ use kafka_protocol::messages::{
     OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProducerId,
     TransactionalId, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
-use kafkascope_protocol::{
-    CommitHead, CommitPartition, CommitResult, CommittedGroup, CommittedOffset, EpochEnd, ErrorCode, ListOffsetsHead,
-    Observation, OffsetAsked, OffsetListed, TopicRef, Transaction,
-};
+use kafkascope_protocol::{CommitHead, CommitPartition, EpochEnd, ErrorCode, Observation, Transaction};
 
-use super::{SEQ, Sample, bytes, error, identified, maybe_name, name, named, some};
+use super::{Sample, error, maybe_name, name, some};
+use crate::support::expected::{self, SEQ, bytes, named};
 use crate::support::log::Arena;
 use crate::support::messages::{topic_id, topic_name, unknown_tags};
 use crate::support::random::Random;
@@ -67,26 +65,7 @@ pub(super) fn commit<'a>(arena: &'a Arena, random: &mut Random, version: i16) ->
     } else {
         sample.request(&request);
     }
-    sample.sees(Observation::CommitHead(CommitHead {
-        seq: SEQ,
-        group: request.group_id.as_bytes(),
-        generation: Some(request.generation_id_or_member_epoch),
-        member_id: Some(request.member_id.as_bytes()),
-        instance_id: bytes(&request.group_instance_id),
-        transaction: None,
-    }));
-    for topic in &request.topics {
-        let topic_ref = if version >= 10 { identified(topic.topic_id) } else { named(&topic.name) };
-        for partition in &topic.partitions {
-            sample.sees(Observation::CommitPartition(CommitPartition {
-                seq: SEQ,
-                topic: topic_ref,
-                partition: partition.partition_index,
-                offset: partition.committed_offset,
-                leader_epoch: (version >= 6).then_some(partition.committed_leader_epoch),
-            }));
-        }
-    }
+    expected::offset::commit_request(&mut sample.expected, &request, version);
 
     let topics = some(random, |random| {
         let partitions = some(random, |random| {
@@ -104,15 +83,9 @@ pub(super) fn commit<'a>(arena: &'a Arena, random: &mut Random, version: i16) ->
         OffsetCommitResponse::default().with_topics(topics).with_unknown_tagged_fields(unknown_tags(random, flexible));
     if version >= 3 {
         response = response.with_throttle_time_ms(random.i32());
-        sample.throttle_ms = Some(response.throttle_time_ms);
     }
     sample.response(&response);
-    for topic in &response.topics {
-        let topic_ref = if version >= 10 { identified(topic.topic_id) } else { named(&topic.name) };
-        for partition in &topic.partitions {
-            committed(&mut sample, topic_ref, partition.partition_index, partition.error_code);
-        }
-    }
+    expected::offset::commit_response(&mut sample.expected, &response, version);
     sample
 }
 
@@ -136,11 +109,6 @@ fn commit_v10(request: &OffsetCommitRequest) -> Vec<u8> {
         wire = wire.uvarint(0);
     }
     wire.uvarint(0).0
-}
-
-fn committed(sample: &mut Sample<'_>, topic: TopicRef<'_>, partition: i32, error: i16) {
-    sample.errors.push(error);
-    sample.sees(Observation::CommitResult(CommitResult { seq: SEQ, topic, partition, error: ErrorCode(error) }));
 }
 
 pub(super) fn transactional_commit<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> Sample<'a> {
@@ -214,11 +182,16 @@ pub(super) fn transactional_commit<'a>(arena: &'a Arena, random: &mut Random, ve
         .with_throttle_time_ms(random.i32())
         .with_topics(topics)
         .with_unknown_tagged_fields(unknown_tags(random, flexible));
-    sample.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
     sample.response(&response);
     for topic in &response.topics {
         for partition in &topic.partitions {
-            committed(&mut sample, named(&topic.name), partition.partition_index, partition.error_code);
+            expected::offset::committed(
+                &mut sample.expected,
+                named(&topic.name),
+                partition.partition_index,
+                partition.error_code,
+            );
         }
     }
     sample
@@ -241,7 +214,7 @@ pub(super) fn fetch<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> 
     });
     let request = OffsetFetchRequest::default().with_group_id(group).with_topics(Some(topics));
     sample.request(&request);
-    sample.sees(Observation::CommittedGroup(CommittedGroup { seq: SEQ, group: request.group_id.as_bytes() }));
+    expected::offset::fetch_request(&mut sample.expected, &request, version);
 
     let flexible = version >= 6;
     let topics = some(random, |random| {
@@ -266,22 +239,9 @@ pub(super) fn fetch<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> 
     }
     if version >= 3 {
         response = response.with_throttle_time_ms(random.i32());
-        sample.throttle_ms = Some(response.throttle_time_ms);
     }
     sample.response(&response);
-    for topic in &response.topics {
-        for partition in &topic.partitions {
-            sample.errors.push(partition.error_code);
-            sample.sees(Observation::CommittedOffset(CommittedOffset {
-                seq: SEQ,
-                topic: named(&topic.name),
-                partition: partition.partition_index,
-                offset: partition.committed_offset,
-                error: ErrorCode(partition.error_code),
-            }));
-        }
-    }
-    sample.errors.push(response.error_code);
+    expected::offset::fetch_response(&mut sample.expected, &response, version);
     sample
 }
 
@@ -313,25 +273,8 @@ fn fetched_of_groups(sample: &mut Sample<'_>, random: &mut Random) {
         .with_throttle_time_ms(random.i32())
         .with_groups(groups)
         .with_unknown_tagged_fields(unknown_tags(random, true));
-    sample.throttle_ms = Some(response.throttle_time_ms);
     sample.response(&response);
-    for group in &response.groups {
-        sample.sees(Observation::CommittedGroup(CommittedGroup { seq: SEQ, group: group.group_id.as_bytes() }));
-        for topic in &group.topics {
-            let topic_ref = if version >= 10 { identified(topic.topic_id) } else { named(&topic.name) };
-            for partition in &topic.partitions {
-                sample.errors.push(partition.error_code);
-                sample.sees(Observation::CommittedOffset(CommittedOffset {
-                    seq: SEQ,
-                    topic: topic_ref,
-                    partition: partition.partition_index,
-                    offset: partition.committed_offset,
-                    error: ErrorCode(partition.error_code),
-                }));
-            }
-        }
-        sample.errors.push(group.error_code);
-    }
+    expected::offset::fetch_response(&mut sample.expected, &response, version);
 }
 
 pub(super) fn list_offsets<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> Sample<'a> {
@@ -361,21 +304,7 @@ pub(super) fn list_offsets<'a>(arena: &'a Arena, random: &mut Random, version: i
         request = request.with_timeout_ms(random.i32());
     }
     sample.request(&request);
-    sample.sees(Observation::ListOffsetsHead(ListOffsetsHead {
-        seq: SEQ,
-        replica_id: request.replica_id.0,
-        read_committed: request.isolation_level == 1,
-    }));
-    for topic in &request.topics {
-        for partition in &topic.partitions {
-            sample.sees(Observation::OffsetAsked(OffsetAsked {
-                seq: SEQ,
-                topic: named(&topic.name),
-                partition: partition.partition_index,
-                timestamp: partition.timestamp,
-            }));
-        }
-    }
+    expected::offset::list_request(&mut sample.expected, &request);
 
     let topics = some(random, |random| {
         let partitions = some(random, |random| {
@@ -396,23 +325,9 @@ pub(super) fn list_offsets<'a>(arena: &'a Arena, random: &mut Random, version: i
         ListOffsetsResponse::default().with_topics(topics).with_unknown_tagged_fields(unknown_tags(random, flexible));
     if version >= 2 {
         response = response.with_throttle_time_ms(random.i32());
-        sample.throttle_ms = Some(response.throttle_time_ms);
     }
     sample.response(&response);
-    for topic in &response.topics {
-        for partition in &topic.partitions {
-            sample.errors.push(partition.error_code);
-            sample.sees(Observation::OffsetListed(OffsetListed {
-                seq: SEQ,
-                topic: named(&topic.name),
-                partition: partition.partition_index,
-                error: ErrorCode(partition.error_code),
-                timestamp: partition.timestamp,
-                offset: partition.offset,
-                leader_epoch: (version >= 4).then_some(partition.leader_epoch),
-            }));
-        }
-    }
+    expected::offset::list_response(&mut sample.expected, &response, version);
     sample
 }
 
@@ -438,11 +353,11 @@ pub(super) fn leader_epoch<'a>(arena: &'a Arena, random: &mut Random, version: i
         .with_throttle_time_ms(random.i32())
         .with_topics(topics)
         .with_unknown_tagged_fields(unknown_tags(random, flexible));
-    sample.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
     sample.response(&response);
     for topic in &response.topics {
         for partition in &topic.partitions {
-            sample.errors.push(partition.error_code);
+            sample.expected.errors.push(partition.error_code);
             sample.sees(Observation::EpochEnd(EpochEnd {
                 seq: SEQ,
                 topic: named(&topic.topic),

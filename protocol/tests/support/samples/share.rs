@@ -18,7 +18,8 @@ use kafkascope_protocol::{
     PartitionIds, ShareAcknowledged, ShareAcquired, ShareHead, SharePartition, TopicRef,
 };
 
-use super::{SEQ, Sample, bytes, error, identified, maybe_name, name, some, wire};
+use super::{Sample, error, maybe_name, name, some};
+use crate::support::expected::{SEQ, bytes, identified, wire};
 use crate::support::log::Arena;
 use crate::support::messages::{topic_id, topic_name, unknown_tags};
 use crate::support::random::Random;
@@ -59,8 +60,8 @@ pub(super) fn heartbeat<'a>(arena: &'a Arena, random: &mut Random, version: i16)
         .with_assignment(random.one_in(2).then_some(assignment))
         .with_unknown_tagged_fields(unknown_tags(random, true));
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
-    sample.errors.push(response.error_code);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.errors.push(response.error_code);
     let topics = response.assignment.as_ref().map(|assignment| &assignment.topic_partitions);
     sample.sees(Observation::GroupHeartbeatResult(GroupHeartbeatResult {
         seq: SEQ,
@@ -142,15 +143,15 @@ pub(super) fn fetch<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> 
         .with_node_endpoints(endpoints)
         .with_unknown_tagged_fields(unknown_tags(random, true));
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
-    sample.errors.push(response.error_code);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.errors.push(response.error_code);
     for answer in &response.responses {
         let topic = identified(answer.topic_id);
         for it in &answer.partitions {
             let partition = it.partition_index;
             let errors = [it.error_code, it.acknowledge_error_code];
             leader(&mut sample, topic, partition, &errors, it.current_leader.leader_id, it.current_leader.leader_epoch);
-            sample.errors.extend([it.error_code, it.acknowledge_error_code]);
+            sample.expected.errors.extend([it.error_code, it.acknowledge_error_code]);
             sample.sees(Observation::SharePartition(SharePartition {
                 seq: SEQ,
                 topic,
@@ -234,13 +235,13 @@ pub(super) fn acknowledge<'a>(arena: &'a Arena, random: &mut Random, version: i1
         .with_node_endpoints(endpoints)
         .with_unknown_tagged_fields(unknown_tags(random, true));
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
-    sample.errors.push(response.error_code);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.errors.push(response.error_code);
     for answer in &response.responses {
         let topic = identified(answer.topic_id);
         for it in &answer.partitions {
             let (partition, error) = (it.partition_index, ErrorCode(it.error_code));
-            sample.errors.push(it.error_code);
+            sample.expected.errors.push(it.error_code);
             sample.sees(Observation::ShareAcknowledged(ShareAcknowledged { seq: SEQ, topic, partition, error }));
             let errors = [it.error_code];
             leader(&mut sample, topic, partition, &errors, it.current_leader.leader_id, it.current_leader.leader_epoch);

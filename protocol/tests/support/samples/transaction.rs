@@ -11,7 +11,8 @@ use kafkascope_protocol::{
     ErrorCode, InitProducer, Observation, ProducerIdentity, Transaction, TransactionEnd, TransactionGroup,
 };
 
-use super::{SEQ, Sample, error, name, some};
+use super::{Sample, error, name, some};
+use crate::support::expected::SEQ;
 use crate::support::log::Arena;
 use crate::support::messages::{topic_name, unknown_tags};
 use crate::support::random::Random;
@@ -58,8 +59,8 @@ pub(super) fn init<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> S
         response = response.with_ongoing_txn_producer_id(ProducerId(random.i64()));
     }
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
-    sample.errors.push(response.error_code);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.errors.push(response.error_code);
     identity(&mut sample, response.error_code, response.producer_id, response.producer_epoch);
     sample
 }
@@ -106,11 +107,14 @@ pub(super) fn add_partitions<'a>(arena: &'a Arena, random: &mut Random, version:
         response.with_results_by_topic_v3_and_below(topics(random))
     };
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
-    sample.errors.push(response.error_code);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.errors.push(response.error_code);
     let of_transactions = response.results_by_transaction.iter().flat_map(|transaction| &transaction.topic_results);
     for topic in of_transactions.chain(&response.results_by_topic_v3_and_below) {
-        sample.errors.extend(topic.results_by_partition.iter().map(|partition| partition.partition_error_code));
+        sample
+            .expected
+            .errors
+            .extend(topic.results_by_partition.iter().map(|partition| partition.partition_error_code));
     }
     sample
 }
@@ -139,8 +143,8 @@ pub(super) fn add_offsets<'a>(arena: &'a Arena, random: &mut Random, version: i1
         .with_error_code(error(random))
         .with_unknown_tagged_fields(unknown_tags(random, flexible));
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
-    sample.errors.push(response.error_code);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.errors.push(response.error_code);
     sample
 }
 
@@ -172,7 +176,7 @@ pub(super) fn end<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> Sa
         identity(&mut sample, response.error_code, response.producer_id, response.producer_epoch);
     }
     sample.response(&response);
-    sample.throttle_ms = Some(response.throttle_time_ms);
-    sample.errors.push(response.error_code);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
+    sample.expected.errors.push(response.error_code);
     sample
 }
