@@ -6,6 +6,7 @@
 
 mod busy;
 mod evidence;
+mod faults;
 mod groups;
 mod host;
 mod item;

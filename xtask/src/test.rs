@@ -41,7 +41,7 @@ const PROGRAMS: [Program; 8] = [
     Program::new("truth", "kafkascope-truth", &["--kafka=3.9", "--only=11,15,16,37,41"], 0).on_kafka().for_root(),
     Program::new("truth", "kafkascope-truth", &["--kafka=4", "--break=11"], 1).on_kafka().for_root(),
 ];
-const EXACT: &str = "--only=5,9,10,17,18,19,21,23,24,25,26,27,28,39,40,44";
+const EXACT: &str = "--only=5,9,10,17,18,19,21,23,24,25,26,27,28,39,40,42,44";
 
 /// A program that stands beside this one.
 struct Program {

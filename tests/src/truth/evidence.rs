@@ -33,6 +33,8 @@ pub(crate) struct Evidence {
     pub leader_changes: u64,
     /// What was compared while the group worked.
     pub groups: Vec<Row>,
+    /// What was compared after things went wrong.
+    pub faults: Vec<Row>,
     /// Share of the machine's CPU time that was used while clients worked, 0 to 1.
     pub load: f64,
 }

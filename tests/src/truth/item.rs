@@ -110,7 +110,6 @@ pub(crate) const UNBUILT: &[Unbuilt] = &[
     all(34, ZOOKEEPER),
     Unbuilt { item: 41, part: Some("answers of brokers and ZooKeeper"), reason: WATCH },
     Unbuilt { item: 12, part: Some("size of log directories by broker"), reason: WATCH },
-    all(42, "faults are not yet injected here; the proxy's own metrics are tested elsewhere"),
     all(43, WATCH),
     all(45, WATCH),
 ];

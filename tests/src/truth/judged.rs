@@ -8,6 +8,9 @@ use super::{evidence::Evidence, row::Row};
 
 /// All rows that the evidence gives.
 pub(crate) fn rows(evidence: &Evidence) -> Vec<Row> {
-    let groups = evidence.groups.clone();
-    [broker::rows(evidence), producer::rows(evidence), consumer::rows(evidence), groups].into_iter().flatten().collect()
+    let (groups, faults) = (evidence.groups.clone(), evidence.faults.clone());
+    [broker::rows(evidence), producer::rows(evidence), consumer::rows(evidence), groups, faults]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -24,6 +24,8 @@ pub(crate) enum Break {
     UnseenRecords,
     /// The consumer of the group talks to the brokers directly.
     UnseenConsumer,
+    /// What goes wrong goes wrong past the proxy, and the collector stays.
+    FaultsElsewhere,
 }
 
 impl Break {
@@ -36,6 +38,7 @@ impl Break {
             17 | 23 => Some(Self::Stranger),
             24 | 25 | 39 => Some(Self::UnseenRecords),
             40 | 44 => Some(Self::UnseenConsumer),
+            42 => Some(Self::FaultsElsewhere),
             8 | 9 | 10 | 18 | 19 | 21 | 26 | 27 | 28 => Some(Self::Bypass),
             _ => None,
         }
@@ -50,6 +53,7 @@ impl Break {
             Self::Unasked => "nobody asks for metadata through the proxy when leaders move",
             Self::UnseenRecords => "what makes a group fall behind is produced past the proxy",
             Self::UnseenConsumer => "a group's consumer goes past the proxy",
+            Self::FaultsElsewhere => "what goes wrong goes wrong past the proxy, and the collector stays",
             Self::SlowBrokers => "what the brokers send to the proxy takes 150 ms to arrive",
         }
     }

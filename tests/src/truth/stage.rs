@@ -9,7 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::busy::Busy;
 use super::{
     evidence::Evidence,
-    groups,
+    faults, groups,
     java::Workload,
     librdkafka::{self, Reader},
     relay,
@@ -108,6 +108,8 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     ensure!(status.success(), "the proxy ended with {status}:\n{}", proxy.log());
     say("a group falls behind, seeks, commits ahead and in transactions");
     let groups = groups::run(&cluster, routes, &bootstrap, breaking)?;
+    say("requests break off, strangers come, a broker and the collector are away");
+    let faults = faults::run(&cluster, breaking)?;
     Ok(Evidence {
         receiver,
         before,
@@ -120,6 +122,7 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
         waiting,
         leader_changes,
         groups,
+        faults,
         load,
     })
 }
