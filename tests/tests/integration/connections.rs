@@ -58,8 +58,8 @@ fn retransmits() -> Result<()> {
         produce(&mut connection, 5, 200)?;
         let before = sent_again()?;
         {
-            // One packet in eight.
-            let _lossy = Lossy::on(&format!("{lost} numgen random mod 8 < 1"))?;
+            // Each eighth packet.
+            let _lossy = Lossy::on(&format!("{lost} numgen inc mod 8 < 1"))?;
             produce(&mut connection, 40, bytes)?;
         }
         produce(&mut connection, 5, 200)?;

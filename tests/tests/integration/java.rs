@@ -135,16 +135,12 @@ fn performance_tools(stage: &mut Stage) -> Result<()> {
         };
         let tool = Tool::class(version, "org.apache.kafka.tools.ConsumerPerformance")?;
         let tool = tool.args(["--bootstrap-server", &stage.cluster.front(), "--topic", topic, "--group", &id]);
-        let tool =
-            tool.args([messages, &MANY.to_string(), "--timeout", "60000", "--print-metrics", config]).args([&file]);
+        let tool = tool.args([messages, &MANY.to_string(), "--timeout", "60000", config]).args([&file]);
         let (said, sent) = brokers.of(|| tool.run(PATIENCE))?;
         let read = records_read(&said)?;
         ensure!(read == MANY, "the client read {read} records of {MANY}");
+        // Its records-consumed-total was seen to fall short of what the application was given, with both kinds.
         let ours = consumer_agrees(stage, &id, read, &sent)?;
-        if protocol == "classic" {
-            // The metric of the other kind was seen to fall short of what the application was given.
-            same("records", Metrics::of_tool(&said, &id)?.whole("records-consumed-total")?, read, &ours)?;
-        }
         let api = if protocol == "classic" { "JoinGroup" } else { "ConsumerGroupHeartbeat" };
         ensure!(ours.requests(api) > 0, "no {api} of a {protocol} group\n{}", ours.show());
         clients.push(id);
