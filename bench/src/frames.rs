@@ -94,10 +94,7 @@ pub fn fetch(frame_bytes: usize, batches: usize) -> Exchange {
     request.i8(0); // read uncommitted
     request.i32(0); // no session
     request.i32(-1);
-    request.compact_len(1);
-    request.compact_string(TOPIC);
-    request.compact_len(1);
-    request.i32(0); // partition
+    request.one_partition();
     request.i32(-1); // current leader epoch
     request.i64(0); // fetch offset
     request.i32(-1); // last fetched epoch
@@ -123,10 +120,7 @@ fn fetch_response(batches: &[u8]) -> Vec<u8> {
     frame.i32(0); // throttle time
     frame.i16(0); // no error
     frame.i32(0); // no session
-    frame.compact_len(1);
-    frame.compact_string(TOPIC);
-    frame.compact_len(1);
-    frame.i32(0); // partition
+    frame.one_partition();
     frame.i16(0); // no error
     frame.i64(1_000_000); // high watermark
     frame.i64(1_000_000); // last stable offset
@@ -150,10 +144,7 @@ pub fn commit() -> Exchange {
     request.i32(1); // generation
     request.compact_string("bench-client-3b52ab61-6aa7-4b37-a1f0-1a3a0f0e0c55"); // member
     request.compact_null(); // instance
-    request.compact_len(1);
-    request.compact_string(TOPIC);
-    request.compact_len(1);
-    request.i32(0); // partition
+    request.one_partition();
     request.i64(42); // offset
     request.i32(-1); // leader epoch
     request.compact_null(); // metadata
@@ -163,10 +154,7 @@ pub fn commit() -> Exchange {
     let mut response = Frame::response();
     response.tags();
     response.i32(0); // throttle time
-    response.compact_len(1);
-    response.compact_string(TOPIC);
-    response.compact_len(1);
-    response.i32(0); // partition
+    response.one_partition();
     response.i16(0); // no error
     response.tags();
     response.tags();
@@ -312,6 +300,14 @@ impl Frame {
 
     fn tags(&mut self) {
         self.0.push(0);
+    }
+
+    /// One topic, of it one partition, which is number 0.
+    fn one_partition(&mut self) {
+        self.compact_len(1);
+        self.compact_string(TOPIC);
+        self.compact_len(1);
+        self.i32(0);
     }
 
     fn compact_null(&mut self) {

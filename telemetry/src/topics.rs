@@ -19,7 +19,7 @@ use crate::topic::Topic;
 pub struct TopicRow {
     /// Its name; `other` for all above the cap, the base64 of its id where no name was learned.
     pub topic: String,
-    /// Its cluster, where there is a name for it.
+    /// Its cluster's name, or its id; `null` while it is not known.
     pub cluster: Option<String>,
     /// What passes.
     #[serde(flatten)]

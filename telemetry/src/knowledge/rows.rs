@@ -91,12 +91,8 @@ pub(super) fn groups(state: &State, learned: &Learned, now: Timestamp) -> Vec<Gr
         all.entry(name).or_default();
     }
     let attributions = attributions(state, now);
-    let mut rows: Vec<GroupRow> =
-        all.into_iter().map(|(name, gathered)| row(state, name, gathered, &attributions, now)).collect();
-    for row in rows.iter_mut().filter(|row| row.cluster.is_none()) {
-        row.cluster = learned.cluster().map(ToString::to_string);
-    }
-    rows
+    let row = |(name, gathered)| row(state, learned, name, gathered, &attributions, now);
+    all.into_iter().map(row).collect()
 }
 
 /// The least sure attribution of what each client fetches, by group; without a group, of those that it may be.
@@ -123,6 +119,7 @@ fn attributions(state: &State, now: u64) -> BTreeMap<(&str, &str, GroupName), At
 
 fn row(
     state: &State,
+    learned: &Learned,
     name: &GroupName,
     gathered: Gathered<'_>,
     attributions: &BTreeMap<(&str, &str, GroupName), Attribution>,
@@ -161,7 +158,7 @@ fn row(
     };
     let known = !topics.is_empty();
     GroupRow {
-        cluster: cluster::named(&name.cluster).map(ToString::to_string),
+        cluster: cluster::named(&name.cluster).or(learned.cluster()).map(ToString::to_string),
         group: name.group.to_string(),
         state: group_state,
         members: members.iter().map(member).collect(),
