@@ -4,7 +4,7 @@
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -76,15 +76,25 @@ impl Program {
         (self.needs_root && !workspace::is_root()).then_some("needs root")
     }
 
-    /// Runs it. Whether it ended as it should.
-    fn passes(&self, folder: &Path) -> Result<bool> {
-        println!("==> {} {}", self.file, self.arguments.join(" "));
-        let started = Instant::now();
+    /// Runs it as the test `name`.
+    fn run(&self, name: &str, folder: &Path, sum: &mut Sum) -> Result<()> {
         let mut command = Command::new(folder.join(self.file));
-        command.args(self.arguments).envs(programs(folder)).stdin(Stdio::null());
-        let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
-        println!("    {}: {status}, {:.0} s", self.file, started.elapsed().as_secs_f64());
-        Ok(status.code() == Some(self.exit))
+        command.args(self.arguments).envs(programs(folder));
+        let mut told = Vec::new();
+        let status = listen(&format!("{} {}", self.file, self.arguments.join(" ")), &mut command, |line| {
+            if line.contains("FALSE") {
+                told.push(line.to_owned());
+            }
+        })?;
+        if status.code() == Some(self.exit) {
+            println!("test {name} ... ok");
+            sum.passed += 1;
+        } else {
+            told.push(format!("{status}, expected was {}", self.exit));
+            sum.failures.append(&mut told);
+            sum.fail(&format!("test {name} ... FAILED"));
+        }
+        Ok(())
     }
 }
 
@@ -93,12 +103,16 @@ fn programs(folder: &Path) -> [(&'static str, PathBuf); 2] {
     [("KAFKASCOPE_PROXY", folder.join("kafkascope-proxy")), ("KAFKASCOPE_PROBE", folder.join("kafkascope-probe"))]
 }
 
-/// What the runners counted.
+/// What the runners counted, and what they told of tests that did not pass.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sum {
     passed: u64,
     failed: u64,
     ignored: u64,
+    failures: Vec<String>,
+    /// Whether the runner is telling of failures.
+    telling: bool,
+    skipped: Vec<String>,
 }
 
 /// Runs the command.
@@ -118,10 +132,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let built = env::current_exe()?.parent().context("this program is in no folder")?.to_owned();
     let mut tests = workspace::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast"]).args(&args.filter).envs(programs(&built));
-    let mut ignored = Vec::new();
-    if !count("cargo test", &mut tests, &mut sum, &mut ignored)? && sum.failed == 0 {
-        sum.failed += 1;
-        println!("cargo test failed, but no test did: see above");
+    let tested = listen("cargo test", &mut tests, |line| sum.hear(line))?;
+    if !tested.success() && sum.failed == 0 {
+        sum.fail("cargo test failed, but no test did: see above");
     }
     for program in &PROGRAMS {
         let name = format!("cargo xtask {} {}", program.command, program.arguments.join(" "));
@@ -130,46 +143,65 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         if let Some(lack) = program.lacks() {
             println!("test {name} ... ignored, {lack}");
-            ignored.push(name);
+            sum.skipped.push(name);
             sum.ignored += 1;
-            continue;
+        } else {
+            program.run(&name, &built, &mut sum)?;
         }
-        let passed = program.passes(&built)?;
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        *if passed { &mut sum.passed } else { &mut sum.failed } += 1;
     }
     if workspace::is_ci() && sum.ignored > 0 {
-        println!("In CI every test must run. Ignored were:\n    {}", ignored.join("\n    "));
+        println!("In CI every test must run. Ignored were:\n    {}", sum.skipped.join("\n    "));
         sum.failed += sum.ignored;
         sum.ignored = 0;
+    }
+    if !sum.failures.is_empty() {
+        println!("==> what failed, once more\n{}", sum.failures.join("\n"));
     }
     println!("==> all tests: {:.0} s", started.elapsed().as_secs_f64());
     println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.ignored);
     Ok(if sum.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs test binaries, shows what they print, and adds up what they count.
-fn count(title: &str, command: &mut Command, sum: &mut Sum, ignored: &mut Vec<String>) -> Result<bool> {
+/// Runs `command` in the open, with an ear for each line of its standard output.
+fn listen(title: &str, command: &mut Command, mut hear: impl FnMut(&str)) -> Result<ExitStatus> {
     println!("==> {title}");
     let started = Instant::now();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
     let output = child.stdout.take().context("no standard output")?;
     for line in BufReader::new(output).split(b'\n') {
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
-        if let Some(result) = line.strip_prefix("test result: ") {
-            sum.add(result);
-        } else if line.starts_with("test ") && line.contains("... ignored") {
-            ignored.push(line.into_owned());
-        }
+        hear(&line);
     }
     let status = child.wait()?;
-    println!("    {title}: {:.0} s", started.elapsed().as_secs_f64());
-    Ok(status.success())
+    println!("    {title}: {status}, {:.0} s", started.elapsed().as_secs_f64());
+    Ok(status)
 }
 
 impl Sum {
+    /// A line of a runner: what it tells of failures stands between `failures:` and the result.
+    fn hear(&mut self, line: &str) {
+        if let Some(result) = line.strip_prefix("test result: ") {
+            self.add(result);
+            self.telling = false;
+        } else if line.starts_with("test ") && line.contains("... ignored") {
+            self.skipped.push(line.to_owned());
+        }
+        self.telling |= line == "failures:";
+        if self.telling {
+            self.failures.push(line.to_owned());
+        }
+    }
+
+    /// A test of our own.
+    fn fail(&mut self, why: &str) {
+        println!("{why}");
+        self.failures.push(why.to_owned());
+        self.failed += 1;
+    }
+
     /// Adds `ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s`.
     fn add(&mut self, result: &str) {
         for part in result.split([';', '.']) {
@@ -191,9 +223,19 @@ mod tests {
 
     #[test]
     fn adds_up_the_results_of_several_runners() {
+        let told = "test a ... ok\n\
+                    test b ... ignored, no java\n\
+                    test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s\n\
+                    test c ... FAILED\n\
+                    failures:\n\
+                    ---- c ----\n\
+                    why\n\
+                    test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.30s\n\
+                    test d ... ok\n";
         let mut sum = Sum::default();
-        sum.add("ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s");
-        sum.add("FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 12.30s");
-        assert_eq!(sum, Sum { passed: 13, failed: 2, ignored: 1 });
+        told.lines().for_each(|line| sum.hear(line));
+        let failures = ["failures:", "---- c ----", "why"].map(str::to_owned).to_vec();
+        let skipped = vec!["test b ... ignored, no java".to_owned()];
+        assert_eq!(sum, Sum { passed: 13, failed: 2, ignored: 1, failures, telling: false, skipped });
     }
 }

@@ -5,7 +5,7 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use kafkascope_probe::discovery::{Discovery, Process, Rule};
@@ -67,6 +67,17 @@ fn discover(pid: Pid) -> Result<Arc<Process>> {
     discovery.processes().find(|process| process.pid == pid).cloned().context("not found")
 }
 
+/// How long threads of the process have waited for a processor. The JVM reads the clock for its beans and for its counters
+/// one after the other, and may wait between the two.
+fn waited(pid: Pid) -> Result<Duration> {
+    let mut nanos = 0;
+    for task in procfs::process::Process::new(pid.0.try_into()?)?.tasks()?.flatten() {
+        // A thread may end meanwhile.
+        nanos += task.schedstat().map_or(0, |thread| thread.run_delay);
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
 fn counted(collector: &str) -> Result<()> {
     let option = format!("-XX:+Use{collector}GC");
     // Where Java programs put temporary files is no matter to the JVM.
@@ -90,13 +101,16 @@ fn counted(collector: &str) -> Result<()> {
                 ensure!((end - begin).abs_diff(pause.duration) < 5_000_000, "{pause:?}");
             }
         }
+        let waited = waited(process.pid)?;
         let mut compared = 0;
         for ours in jvm.collectors() {
             let bean = ours.bean.with_context(|| format!("{} is not known", ours.name))?;
             // Before JDK 20 the JVM has no bean for these.
             let Some((count, time)) = beans.collectors.get(bean) else { continue };
             ensure!(ours.count == *count, "{ours:?}: {beans:?}");
-            ensure!(ours.time.abs_diff(time * 1_000_000) < 2_000_000 + ours.time / 100, "{ours:?}: {beans:?}");
+            let apart = Duration::from_nanos(ours.time).abs_diff(Duration::from_millis(*time));
+            let allowed = Duration::from_millis(2) + Duration::from_nanos(ours.time / 100) + waited;
+            ensure!(apart < allowed, "{apart:?} apart, {allowed:?} allowed: {ours:?}: {beans:?}");
             compared += 1;
         }
         ensure!(compared > 0, "{:?}: {beans:?}", jvm.collectors());

@@ -248,7 +248,11 @@ fn bypass() -> Result<()> {
         lines.len() == 1 && lines.iter().all(|line| line.contains(&port) && line.contains("broker=2")),
         "the log names it once:\n{log}"
     );
-    cluster.brokers().iter().zip([&proxy, &other]).try_for_each(|(broker, proxy)| is_named(&cluster, broker, proxy))
+    // A client asks any broker for metadata, and the other one at its next turn.
+    eventually("both to know their names", PATIENCE, || {
+        let brokers = cluster.brokers().iter().zip([&proxy, &other]);
+        brokers.into_iter().try_for_each(|(broker, proxy)| is_named(&cluster, broker, proxy)).map(Some)
+    })
 }
 
 /// Nobody has told the proxy which broker of which cluster it stands before: it has learned that.

@@ -4,7 +4,7 @@ use std::env;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use kafkascope_tests::java::run;
 
 /// Set in the namespace.
@@ -18,7 +18,10 @@ pub(crate) fn in_own_network(name: &str, play: fn() -> Result<()>) -> Result<()>
     let mut again = Command::new("unshare");
     again.args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]).arg(env::current_exe()?);
     again.args(["--exact", name, "--nocapture"]).env(INSIDE, "1");
-    run("the same test in a network of its own", &again, Duration::from_secs(300)).map(drop)
+    // Set in, what that runner says is not taken for the word of this one.
+    run("the same test in a network of its own", &again, Duration::from_secs(300))
+        .map(drop)
+        .map_err(|error| anyhow!(format!("{error:#}").replace('\n', "\n    ")))
 }
 
 /// Packets are lost on arrival, until dropped: a sender that knows of the loss would not call it one.
