@@ -123,9 +123,10 @@ pub(crate) struct InFlight {
 const LOOKS: u64 = 64;
 
 impl InFlight {
-    pub(crate) const fn new(limit: usize) -> Self {
+    /// With room for the one request of a connection that is idle from then on.
+    pub(crate) fn new(limit: usize) -> Self {
         Self {
-            requests: VecDeque::new(),
+            requests: VecDeque::with_capacity(1),
             over: 0,
             answering: false,
             reading: false,

@@ -163,7 +163,7 @@ pub struct Recorder {
     watching: Watching,
     asking: Asking,
     /// What sampled exchanges are linked to; with spans only.
-    links: links::Links,
+    links: Option<Box<links::Links>>,
     /// The last Fetch was a follower's.
     follower: bool,
     seed: u64,
@@ -200,7 +200,7 @@ struct Begun {
 }
 
 impl Recorder {
-    /// A client has connected.
+    /// A client has connected. Many connections are idle from their first exchange on: there is room for one.
     pub fn open(shard: &mut Shard, info: ConnectionInfo) -> Self {
         let labels = Labels { broker: Some(info.broker.clone()), ..Labels::default() };
         let route = shard.routes.slot(labels, shard.now());
@@ -225,11 +225,11 @@ impl Recorder {
             route,
             io: Slot::NONE,
             early: [0; 2],
-            apis: Vec::new(),
+            apis: Vec::with_capacity(1),
             api: 0,
             topics: Vec::new(),
             other_topics: None,
-            in_flight: VecDeque::new(),
+            in_flight: VecDeque::with_capacity(1),
             begun: None,
             legs: None,
             former: VecDeque::new(),
@@ -241,7 +241,7 @@ impl Recorder {
             fetched_partitions: Vec::new(),
             watching: Watching::default(),
             asking: Asking::default(),
-            links: links::Links::default(),
+            links: None,
             follower: false,
             seed: shard.spans.seed(),
         };
@@ -432,7 +432,7 @@ impl Recorder {
             let labels = Labels { api: Some(api), version: Some(version), ..self.labels() };
             let request = shard.requests.slot(labels, shard.now());
             let (in_flight, acks) = ([Slot::NONE; 5], [Slot::NONE; 5]);
-            self.apis.push(ApiSlots { api, version, request, durations: Vec::new(), in_flight, acks });
+            self.apis.push(ApiSlots { api, version, request, durations: Vec::with_capacity(1), in_flight, acks });
             self.apis.len() - 1
         });
         self.api

@@ -1,11 +1,9 @@
 //! The two directions between two sockets, as one state machine.
 
 use std::future::Future;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll};
 
-use tokio::io::Ready;
 use tokio::net::TcpStream;
 use tokio::task::yield_now;
 
@@ -116,20 +114,15 @@ impl<'s, T: Tap> Link<'s, T> {
     }
 
     /// Moves what can be moved, and watches for resets.
-    pub(super) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        client_failed: Pin<&mut impl Future<Output = io::Result<Ready>>>,
-        upstream_failed: Pin<&mut impl Future<Output = io::Result<Ready>>>,
-    ) -> Poll<Ending> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         if let Poll::Ready(ending) = self.poll_move(cx) {
             return Poll::Ready(ending);
         }
         // A reset is found by reading or writing. Of a side that is not read from it has to be asked for.
-        if self.up.is_deaf() && client_failed.poll(cx).is_ready() {
+        if self.up.is_deaf() && self.client.has_failed(cx) {
             return Poll::Ready(Ending::Reset(Peer::Client));
         }
-        if self.down.is_deaf() && upstream_failed.poll(cx).is_ready() {
+        if self.down.is_deaf() && self.upstream.has_failed(cx) {
             return Poll::Ready(Ending::Reset(Peer::Upstream));
         }
         Poll::Pending

@@ -20,7 +20,6 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::{Poll, Waker};
 
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 pub use clock::{Clock, UnixNanos};
@@ -104,8 +103,6 @@ pub async fn forward<T: Tap>(
 ) -> Ending {
     let ending = {
         let mut link = Link::new(client, upstream, tap, resources);
-        let mut client_failed = pin!(client.ready(Interest::ERROR));
-        let mut upstream_failed = pin!(upstream.ready(Interest::ERROR));
         let mut draining = pin!(drain.begun());
         let mut waiting = None;
         let ended = poll_fn(|cx| {
@@ -117,12 +114,13 @@ pub async fn forward<T: Tap>(
                 waiting = Some(cx.waker().clone());
                 _ = draining.as_mut().poll(cx);
             }
-            link.poll(cx, client_failed.as_mut(), upstream_failed.as_mut()).map(Some)
+            link.poll(cx).map(Some)
         })
         .await;
         match ended {
             Some(ending) => ending,
-            None => drain::finish(&mut link).await,
+            // In a box: what it needs is not kept for it all the time before.
+            None => Box::pin(drain::finish(&mut link)).await,
         }
     };
     if let Ending::Reset(by) = ending {

@@ -1,13 +1,15 @@
 //! One socket of a connection: raw, non-blocking calls, and what tokio has to be told about their outcome.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
 use rustix::pipe::{SpliceFlags, splice};
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 
 use super::pipes::Pipe;
@@ -30,11 +32,15 @@ pub(super) struct Socket<'s> {
     pub(super) stream: &'s TcpStream,
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// Becomes ready when the connection is broken; made when that is asked for first.
+    failure: Option<Failure<'s>>,
 }
+
+type Failure<'s> = Pin<Box<dyn Future<Output = io::Result<Ready>> + 's>>;
 
 impl<'s> Socket<'s> {
     pub(super) fn new(stream: &'s TcpStream) -> Self {
-        Self { stream, readable: true, writable: true }
+        Self { stream, readable: true, writable: true, failure: None }
     }
 
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Attempt {
@@ -99,6 +105,13 @@ impl<'s> Socket<'s> {
     pub(super) fn poll_writable(&mut self, cx: &mut Context<'_>) -> bool {
         self.writable = matches!(self.stream.poll_write_ready(cx), Poll::Ready(_));
         self.writable
+    }
+
+    /// Whether its peer has reset it; if not, the task will be woken when it does.
+    pub(super) fn has_failed(&mut self, cx: &mut Context<'_>) -> bool {
+        let stream = self.stream;
+        let failure = self.failure.get_or_insert_with(|| Box::pin(stream.ready(Interest::ERROR)));
+        failure.as_mut().poll(cx).is_ready()
     }
 
     fn after_reading(&mut self, outcome: Result<usize, Errno>) -> Attempt {

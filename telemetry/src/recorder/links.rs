@@ -20,7 +20,7 @@ use crate::span::contexts::{Contexts, Expected};
 /// Topics of sampled exchanges that have not ended, a connection. Those of more have no links.
 const TOPICS: usize = 1_024;
 
-/// The links of the sampled exchanges of a connection that have not ended.
+/// The links of the sampled exchanges of a connection that have not ended. Most connections have none.
 #[derive(Debug, Default)]
 pub(super) struct Links {
     topics: Vec<Linked>,
@@ -57,7 +57,8 @@ impl Recorder {
     pub(super) fn polls(&mut self, batch: &PartitionBatch<'_>) {
         let &PartitionBatch { seq, topic, partition, fetch_offset, aborted, .. } = batch;
         let wanted = fetch_offset.unwrap_or(i64::MIN);
-        self.links.polled = Some(Polled { seq, topic: topic.index, partition, wanted, aborted });
+        let polled = Polled { seq, topic: topic.index, partition, wanted, aborted };
+        self.links.get_or_insert_default().polled = Some(polled);
     }
 
     /// What is wanted of it.
@@ -71,8 +72,8 @@ impl Recorder {
     /// Whether the records of the batch that was recorded last are kept for a span.
     #[inline(never)]
     pub(super) fn keeps_for_links(&mut self, shard: &mut Shard, direction: Direction, head: &BatchHead) -> bool {
-        let place = &mut self.links.expected[direction as usize];
-        *place = None;
+        let links = self.links.get_or_insert_default();
+        links.expected[direction as usize] = None;
         let bytes = records_bytes(head);
         let readable = head.magic >= 2 && !head.partial && !head.is_control() && bytes > 0;
         let batch = match direction {
@@ -81,8 +82,7 @@ impl Recorder {
                 let before = held.records.saturating_sub(head.records.unwrap_or(0).into());
                 (held.seq, held.topic, held.partition, i64::try_from(before).unwrap_or(i64::MAX), i64::MIN)
             }),
-            Direction::Response => self
-                .links
+            Direction::Response => links
                 .polled
                 .filter(|polled| !polled.aborted && !self.follower)
                 .map(|polled| (polled.seq, polled.topic, polled.partition, head.base_offset, polled.wanted)),
@@ -91,7 +91,7 @@ impl Recorder {
         if !shard.spans.samples(self.seed, seq) {
             return false;
         }
-        let Some(linked) = self.links.of(seq, topic) else {
+        let Some(linked) = links.of(seq, topic) else {
             shard.links_missed(Missed::Budget);
             return false;
         };
@@ -110,24 +110,22 @@ impl Recorder {
             linked.bases.push((partition, None));
         }
         let expected = linked.contexts.expect(partition, base, wanted);
-        self.links.expected[direction as usize] = Some((seq, expected));
+        links.expected[direction as usize] = Some((seq, expected));
         true
     }
 
     /// What will be found in a batch, if it was kept for that.
     pub(super) fn expected(&mut self, captured: &Captured<'_>) -> Option<Expected> {
-        let place = self.links.expected.get_mut(captured.direction as usize)?;
+        let place = self.links.as_mut()?.expected.get_mut(captured.direction as usize)?;
         place.take().filter(|(seq, _)| *seq == captured.seq).map(|(_, expected)| expected)
     }
 
     /// The broker's answer tells the offsets of a partition's records.
     #[inline]
     pub(super) fn link_result(&mut self, result: &ProduceResult<'_>) {
-        if self.links.topics.is_empty() || result.base_offset < 0 {
-            return;
-        }
+        let Some(links) = self.links.as_mut().filter(|_| result.base_offset >= 0) else { return };
         let of = (result.seq, result.topic.index);
-        let linked = self.links.topics.iter_mut().filter(|linked| (linked.seq, linked.topic) == of);
+        let linked = links.topics.iter_mut().filter(|linked| (linked.seq, linked.topic) == of);
         let bases = linked.flat_map(|linked| &mut linked.bases);
         if let Some((_, base)) = bases.into_iter().find(|(partition, _)| *partition == result.partition) {
             *base = Some(result.base_offset);
@@ -136,18 +134,20 @@ impl Recorder {
 
     /// Gives a span its links.
     pub(super) fn linked(&mut self, exchange: &Exchange, topic: TopicIndex, span: ExchangeSpan) -> ExchangeSpan {
+        let Some(links) = &mut self.links else { return span };
         let of = (exchange.seq, topic);
-        let index = self.links.topics.iter().position(|linked| (linked.seq, linked.topic) == of);
+        let index = links.topics.iter().position(|linked| (linked.seq, linked.topic) == of);
         let Some(index) = index else { return span };
-        let Linked { contexts, bases, .. } = self.links.topics.swap_remove(index);
+        let Linked { contexts, bases, .. } = links.topics.swap_remove(index);
         ExchangeSpan { contexts: Some(contexts), bases: bases.into(), ..span }
     }
 
     /// An exchange has ended, and its spans are made.
     #[inline]
     pub(super) fn forget_links(&mut self, seq: RequestSeq) {
-        self.links.topics.retain(|linked| linked.seq != seq);
-        for place in &mut self.links.expected {
+        let Some(links) = &mut self.links else { return };
+        links.topics.retain(|linked| linked.seq != seq);
+        for place in &mut links.expected {
             // The worker's budget for captures may have refused it.
             if place.as_ref().is_some_and(|(of, _)| *of == seq) {
                 *place = None;
