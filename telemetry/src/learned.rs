@@ -23,11 +23,14 @@ impl Learned {
             return Self::default();
         }
         let mut clusters = brokers().filter_map(|broker| broker.known_cluster());
-        let Some(cluster) = clusters.next().filter(|first| clusters.all(|other| other == *first)) else {
-            return Self::default();
-        };
-        brokers().for_each(|broker| broker.is_of_cluster(cluster));
-        Self { cluster: Some(cluster.clone()) }
+        let cluster = clusters.next().filter(|first| clusters.all(|other| other == *first));
+        Self { cluster: cluster.cloned() }
+    }
+
+    /// Tells those that have told no cluster, for what is shown of one broker alone.
+    pub(crate) fn share(&self, routes: &[Route]) {
+        let of = self.cluster.iter().flat_map(|cluster| routes.iter().map(move |route| (cluster, route)));
+        of.for_each(|(cluster, route)| route.broker.is_of_cluster(cluster));
     }
 
     /// The id of the cluster, when all routes lead to one and none has a name for it.
@@ -68,7 +71,9 @@ mod tests {
         let routes = routes(&[None, None, None]);
         assert_eq!(Learned::of(&routes).cluster(), None);
         routes[0].broker.is_of_cluster(&"a".into());
-        assert_eq!(Learned::of(&routes).cluster().map(|id| &**id), Some("a"));
+        let learned = Learned::of(&routes);
+        assert_eq!(learned.cluster().map(|id| &**id), Some("a"));
+        learned.share(&routes);
         assert_eq!(routes[2].broker.known_cluster().map(|id| &**id), Some("a"), "one that has not told");
     }
 
@@ -77,7 +82,9 @@ mod tests {
         let routes = routes(&[None, None, None]);
         routes[0].broker.is_of_cluster(&"a".into());
         routes[1].broker.is_of_cluster(&"b".into());
-        assert_eq!(Learned::of(&routes).cluster(), None);
+        let learned = Learned::of(&routes);
+        assert_eq!(learned.cluster(), None);
+        learned.share(&routes);
         let known: Vec<_> = routes.iter().map(|route| route.broker.known_cluster().map(|id| &**id)).collect();
         assert_eq!(known, [Some("a"), Some("b"), None]);
     }

@@ -291,6 +291,9 @@ impl Registry {
 
     /// All workers have been heard: takes a sample for rates and forgets what expired. To be called about once a second.
     pub fn settle(&self, now: Timestamp) {
+        if let Some(routes) = self.routes.get() {
+            Learned::of(routes).share(routes);
+        }
         self.read(self.knowledge.settle(now));
         let used = self.settle_series(now);
         self.read(self.knowledge.coverage(&used, now));
