@@ -101,6 +101,10 @@ impl ApiKey {
     pub const TXN_OFFSET_COMMIT: Self = Self(28);
     /// SaslAuthenticate.
     pub const SASL_AUTHENTICATE: Self = Self(36);
+    /// DeleteGroups.
+    pub const DELETE_GROUPS: Self = Self(42);
+    /// OffsetDelete.
+    pub const OFFSET_DELETE: Self = Self(47);
     /// DescribeCluster.
     pub const DESCRIBE_CLUSTER: Self = Self(60);
     /// ConsumerGroupHeartbeat.
@@ -278,7 +282,7 @@ mod tests {
         assert_eq!(header(ApiKey::API_VERSIONS, 2), (1, 0));
         assert_eq!(header(ApiKey::API_VERSIONS, 4), (2, 0));
         assert_eq!(header(ApiKey::SASL_HANDSHAKE, 1), (1, 0));
-        assert_eq!(header(ApiKey(47), 0), (1, 0));
+        assert_eq!(header(ApiKey::OFFSET_DELETE, 0), (1, 0));
         assert_eq!(header(ApiKey::PRODUCE, 8), (1, 0));
         assert_eq!(header(ApiKey::PRODUCE, 9), (2, 1));
         assert_eq!(header(ApiKey::FETCH, 11), (1, 0));

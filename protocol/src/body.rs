@@ -13,6 +13,7 @@ mod fetch_request;
 mod fetch_response;
 mod find_coordinator;
 mod framing;
+mod group_admin;
 mod group_heartbeat;
 mod leader_epoch;
 mod list_offsets;

@@ -100,7 +100,7 @@ pub enum Observation<'a> {
     CommitPartition(CommitPartition<'a>),
     /// The coordinator's answer for one partition of an OffsetCommit or TxnOffsetCommit request.
     CommitResult(CommitResult<'a>),
-    /// A group whose committed offsets were asked for.
+    /// A group whose committed offsets were asked for, or are to be deleted.
     CommittedGroup(CommittedGroup<'a>),
     /// What a group has committed for one partition.
     CommittedOffset(CommittedOffset<'a>),
@@ -144,6 +144,8 @@ pub enum Observation<'a> {
     OwnedTopic(AssignedTopic<'a>),
     /// The response to such a heartbeat.
     GroupHeartbeatResult(GroupHeartbeatResult<'a>),
+    /// A group of a DeleteGroups response.
+    GroupDeleted(GroupDeleted<'a>),
     /// A group of a ConsumerGroupDescribe or StreamsGroupDescribe response.
     GroupDescribed(GroupDescribed<'a>),
     /// A member in it.

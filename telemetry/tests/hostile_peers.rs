@@ -69,7 +69,7 @@ fn client() -> ClientName {
 }
 
 fn end(topic: &str, partition: i32, high: i64, at: u64) -> Fact {
-    Fact::End(End { of: of(topic, partition), high, stable: high, start: 7, plain: false, at })
+    Fact::End(End { of: of(topic, partition), high, stable: high, start: 7, before: (-1, 0), plain: false, at })
 }
 
 fn commit(group: &str, topic: &str, partition: i32, offset: i64, at: u64) -> Fact {
@@ -301,7 +301,7 @@ fn what_cannot_be_true_is_refused() {
         end("t", 0, i64::MIN, at),
         end("t", 0, 1, u64::MAX),
         commit(&long, "t", 0, 1, at),
-        commit("g", "t", 0, -1, at),
+        commit("g", "t", 0, -2, at),
         commit("g", "t", 0, i64::MIN, at),
         position("t", 0, -1, at),
         position("t", 0, 0, u64::MAX),
@@ -312,8 +312,9 @@ fn what_cannot_be_true_is_refused() {
     ];
     let count = refused.len();
     assert_eq!(watched.told(refused), count);
-    let numbers = [end("t", i32::MAX, i64::MAX, at), commit("g", "t", i32::MAX, i64::MAX, 0)];
-    assert_eq!(watched.told(numbers), 0, "numbers may be large");
+    let numbers =
+        [end("t", i32::MAX, i64::MAX, at), commit("g", "t", i32::MAX, i64::MAX, 0), commit("g", "t", 0, -1, at)];
+    assert_eq!(watched.told(numbers), 0, "numbers may be large, and what was committed may be deleted");
 }
 
 /// What a proxy serves is what another may take.

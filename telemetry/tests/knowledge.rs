@@ -4,7 +4,8 @@
 mod scene;
 
 use kafkascope_protocol::{
-    CommitHead, CommitPartition, CommitResult, ErrorCode, FetchForgotten, Observation, Transaction,
+    ApiKey, CommitHead, CommitPartition, CommitResult, CommittedGroup, CommittedOffset, ErrorCode, FetchForgotten,
+    GroupDeleted, Observation, TopicDeleted, Transaction,
 };
 use kafkascope_telemetry::metric::Metric;
 use kafkascope_telemetry::{CloseReason, Settings, Snapshot};
@@ -44,6 +45,23 @@ fn an_idle_session_keeps_its_lag_and_a_consumer_that_is_gone_has_none() {
 }
 
 #[test]
+fn a_consumer_with_records_in_store_is_as_far_as_it_has_committed() {
+    let mut scene = Scene::new(Settings::default());
+    let (mut consumer, mut coordinator) = (scene.connect("c1"), scene.connect("c1"));
+    coordinator.join(&mut scene, "g", "m", 1, &[0]);
+    let poll = Poll { offset: Some(0), session_epoch: 0, high: 200, given: Some((0, 150)), ..POLL };
+    consumer.poll(&mut scene, poll);
+    assert_eq!(value(&scene.collect(), Metric::PositionLag), Some(200));
+    coordinator.commit(&mut scene, "g", 120, 0);
+    assert_eq!(value(&scene.collect(), Metric::PositionLag), Some(80));
+    coordinator.commit(&mut scene, "g", 160, 0);
+    assert_eq!(value(&scene.collect(), Metric::PositionLag), Some(200), "it was not given that much");
+    coordinator.commit(&mut scene, "g", 150, 0);
+    consumer.poll(&mut scene, Poll { offset: Some(10), ..poll });
+    assert_eq!(value(&scene.collect(), Metric::PositionLag), Some(190), "it reads again");
+}
+
+#[test]
 fn a_read_committed_consumer_is_behind_the_last_stable_offset_only() {
     let mut scene = Scene::new(Settings::default());
     let mut consumer = scene.connect("c1");
@@ -67,6 +85,72 @@ fn committed_lag_needs_both_sides_and_is_never_negative() {
     assert_eq!(value(&snapshot, Metric::GroupLagSum), Some(30));
     coordinator.commit(&mut scene, "g", 120, 0);
     assert_eq!(value(&scene.collect(), Metric::GroupLag), Some(0));
+}
+
+#[derive(Clone, Copy)]
+enum Deleted {
+    Offset,
+    Group,
+    Topic,
+}
+
+fn delete(client: &mut scene::Connection, scene: &mut Scene, what: Deleted, error: i16) {
+    let api = match what {
+        Deleted::Offset => ApiKey::OFFSET_DELETE,
+        Deleted::Group => ApiKey::DELETE_GROUPS,
+        Deleted::Topic => ApiKey::DELETE_TOPICS,
+    };
+    let seq = client.begin(scene, api, 0);
+    let failed = ErrorCode(error);
+    match what {
+        Deleted::Offset => {
+            client.observe(scene, Observation::CommittedGroup(CommittedGroup { seq, group: b"g" }));
+            let gone = CommittedOffset { seq, topic: topic("t"), partition: 0, offset: -1, error: failed };
+            client.observe(scene, Observation::CommittedOffset(gone));
+        }
+        Deleted::Group => {
+            client.observe(scene, Observation::GroupDeleted(GroupDeleted { seq, group: b"g", error: failed }));
+        }
+        Deleted::Topic => {
+            let gone = TopicDeleted { seq, error: failed, name: Some(b"t"), id: None };
+            client.observe(scene, Observation::TopicDeleted(gone));
+        }
+    }
+    client.ended(scene, seq, api, error, None);
+}
+
+#[test]
+fn what_was_deleted_is_absent_until_it_is_there_again() {
+    for what in [Deleted::Offset, Deleted::Group, Deleted::Topic] {
+        let mut scene = Scene::new(Settings::default());
+        let (mut client, mut other) = (scene.connect("c1"), scene.connect("c2"));
+        let poll = Poll { offset: Some(0), session_epoch: 0, high: 100, ..POLL };
+        other.poll(&mut scene, poll);
+        client.commit(&mut scene, "g", 70, 0);
+        delete(&mut client, &mut scene, what, 68);
+        assert_eq!(value(&scene.collect(), Metric::GroupLag), Some(30), "it was refused");
+        delete(&mut client, &mut scene, what, 0);
+        let snapshot = rounds(&mut scene, 16);
+        for metric in [Metric::GroupLag, Metric::GroupLagSum, Metric::GroupOffset, Metric::GroupTimeLag] {
+            assert_eq!(value(&snapshot, metric), None, "{metric:?}");
+        }
+        let is_topic = matches!(what, Deleted::Topic);
+        assert_eq!(value(&snapshot, Metric::PartitionCurrentOffset), (!is_topic).then_some(100));
+        assert_eq!(value(&snapshot, Metric::PositionLag), (!is_topic).then_some(100));
+        let group = scene.registry.groups(scene.now);
+        assert_eq!(group.is_empty(), matches!(what, Deleted::Group), "{group:?}");
+        other.poll(&mut scene, poll);
+        client.commit(&mut scene, "g", 90, 0);
+        assert_eq!(value(&scene.collect(), Metric::GroupLag), Some(10));
+    }
+}
+
+#[test]
+fn a_group_without_commits_has_none() {
+    let mut scene = Scene::new(Settings::default());
+    let mut client = scene.connect("c1");
+    delete(&mut client, &mut scene, Deleted::Offset, 0);
+    assert_eq!(value(&rounds(&mut scene, 2), Metric::SelfFacts), None);
 }
 
 #[test]
@@ -263,6 +347,34 @@ fn the_time_lag_is_how_long_the_next_record_waits() {
     assert_eq!(value(&scene.collect(), Metric::GroupTimeLag), Some(0));
 }
 
+#[test]
+fn a_record_that_comes_after_a_pause_has_not_waited_for_that_long() {
+    let wait = |scene: &mut Scene| value(&rounds(scene, 3), Metric::GroupTimeLag).unwrap() as f64 / 1e9;
+    // With a fetch session, and without.
+    for session_epoch in [1, -1] {
+        let mut scene = Scene::new(Settings::default());
+        let (mut consumer, mut coordinator) = (scene.connect("c1"), scene.connect("c1"));
+        let poll = |high| Poll { offset: Some(100), session_epoch: session_epoch.min(0), high, ..POLL };
+        coordinator.commit(&mut scene, "g", 100, 0);
+        consumer.poll(&mut scene, poll(100));
+        for _ in 0..60 {
+            consumer.poll(&mut scene, if session_epoch < 0 { poll(100) } else { POLL });
+            scene.collect();
+        }
+        consumer.poll(&mut scene, Poll { session_epoch, ..poll(110) });
+        let seconds = wait(&mut scene);
+        assert!((2.0..4.5).contains(&seconds), "{seconds}");
+    }
+    // Nobody reads, and the producer says where its records are.
+    let mut scene = Scene::new(Settings::default());
+    let (mut producer, mut coordinator) = (scene.connect("c2"), scene.connect("c1"));
+    coordinator.commit(&mut scene, "g", 5, 0);
+    rounds(&mut scene, 60);
+    producer.exchange_produce(&mut scene, "t", ErrorCode::NONE);
+    let seconds = wait(&mut scene);
+    assert!((2.0..4.0).contains(&seconds), "{seconds}");
+}
+
 /// Two proxies of which each sees a part, and knows the other's facts.
 struct Pair {
     one: Scene,
@@ -324,6 +436,21 @@ fn two_proxies_know_together_what_one_would() {
     assert_eq!(scene::sum(two, Metric::PositionLag, &exact), 870);
     assert_eq!(pair.two.registry.groups(pair.two.now)[0].lag, Some(899));
     assert_eq!(pair.two.registry.groups(pair.two.now)[0].attribution, Some("exact"));
+
+    // The topic is deleted through the other proxy, and begun anew.
+    delete(&mut consumer, &mut pair.two, Deleted::Topic, 0);
+    let mut snapshots = pair.round(&mut cursors, peers);
+    for _ in 0..20 {
+        snapshots = pair.round(&mut cursors, peers);
+    }
+    let [one, two] = &snapshots;
+    assert_eq!((value(one, Metric::GroupOffset), value(two, Metric::GroupOffset)), (None, None));
+    consumer.poll(&mut pair.two, Poll { offset: Some(0), session_epoch: 0, high: 1_000, ..POLL });
+    coordinator.commit(&mut pair.one, "g", 101, 0);
+    for _ in 0..2 {
+        snapshots = pair.round(&mut cursors, peers);
+    }
+    assert_eq!(value(&snapshots[0], Metric::GroupLag), Some(899));
 
     // The leader's proxy is away: the lag is not known any more.
     pair.one.registry.knowledge().forget_peer(peers[0]);

@@ -3,7 +3,7 @@
 use crate::{
     ApiKey, ApiVersion, Limits, Sink,
     body::{
-        Context, classic_group, consumer_describe, describe_cluster, describe_topics, find_coordinator,
+        Context, classic_group, consumer_describe, describe_cluster, describe_topics, find_coordinator, group_admin,
         group_heartbeat, leader_epoch, list_offsets, offset_commit, offset_fetch, share, streams_describe, topic_admin,
         transaction, tree::Tree,
     },
@@ -61,6 +61,7 @@ trees! {
         ADD_OFFSETS_TO_TXN => transaction::add_offsets_request,
         END_TXN => transaction::end_request,
         TXN_OFFSET_COMMIT => offset_commit::transactional_request,
+        OFFSET_DELETE => group_admin::delete_offsets_request,
         CONSUMER_GROUP_HEARTBEAT => group_heartbeat::consumer_request,
         SHARE_GROUP_HEARTBEAT from share::OLDEST => group_heartbeat::share_request,
         SHARE_FETCH from share::OLDEST => share::fetch_request,
@@ -88,6 +89,8 @@ trees! {
         ADD_OFFSETS_TO_TXN => transaction::add_offsets_response,
         END_TXN => transaction::end_response,
         TXN_OFFSET_COMMIT => offset_commit::transactional_response,
+        DELETE_GROUPS => group_admin::delete_groups_response,
+        OFFSET_DELETE => group_admin::delete_offsets_response,
         DESCRIBE_CLUSTER => describe_cluster::response,
         CONSUMER_GROUP_HEARTBEAT => group_heartbeat::consumer_response,
         CONSUMER_GROUP_DESCRIBE => consumer_describe::response,

@@ -229,6 +229,17 @@ pub struct GroupHeartbeatResult<'a> {
     pub topics: Option<u32>,
 }
 
+/// A group in a DeleteGroups response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupDeleted<'a> {
+    /// The request.
+    pub seq: RequestSeq,
+    /// The group.
+    pub group: &'a [u8],
+    /// Why it is still there, if it is.
+    pub error: ErrorCode,
+}
+
 /// A group in a ConsumerGroupDescribe or StreamsGroupDescribe response; its members follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupDescribed<'a> {

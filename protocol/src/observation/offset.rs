@@ -49,8 +49,9 @@ pub struct CommitResult<'a> {
     pub error: ErrorCode,
 }
 
-/// A group whose committed offsets were asked for (OffsetFetch). Up to v7 a request is about one group, and this is said
-/// when the request passes; from v8 on when the response does. There the group's [`CommittedOffset`]s follow.
+/// A group whose committed offsets were asked for (OffsetFetch), or are to be deleted (OffsetDelete). OffsetFetch up to v7 and
+/// OffsetDelete are about one group, and this is said when the request passes; OffsetFetch from v8 on is about several, and it
+/// is said when the response passes, where the group's [`CommittedOffset`]s follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommittedGroup<'a> {
     /// The request.
@@ -59,7 +60,8 @@ pub struct CommittedGroup<'a> {
     pub group: &'a [u8],
 }
 
-/// What a group has committed for one partition, as an OffsetFetch response says.
+/// What a group has committed for one partition, as an OffsetFetch response says, or does not have any more, as an OffsetDelete
+/// response says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommittedOffset<'a> {
     /// The request. The group is that of the last [`CommittedGroup`] with this number.

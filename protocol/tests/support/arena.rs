@@ -3,8 +3,8 @@
 use kafkascope_protocol::{
     AssignedTopic, Broker, Captured, CommitHead, CommitPartition, CommitResult, CommittedGroup, CommittedOffset,
     Coordinator, CoordinatorAsked, CurrentLeader, DivergingEpoch, EpochEnd, Exchange, FetchAsked, FetchForgotten,
-    FetchPartition, GroupDescribed, GroupHeartbeat, GroupHeartbeatResult, GroupMember, Ids, InitProducer, JoinGroup,
-    JoinReason, JoinedGroup, LeaveGroup, LeavingMember, Measured, MemberDescribed, Membership, Observation,
+    FetchPartition, GroupDeleted, GroupDescribed, GroupHeartbeat, GroupHeartbeatResult, GroupMember, Ids, InitProducer,
+    JoinGroup, JoinReason, JoinedGroup, LeaveGroup, LeavingMember, Measured, MemberDescribed, Membership, Observation,
     OffsetAsked, OffsetListed, PartitionBatch, PartitionMetadata, ProduceHead, ProducePartition, ProduceResult,
     ShareAcknowledged, ShareAcquired, ShareHead, SharePartition, SyncedGroup, TopicCreated, TopicDeleted, TopicIndex,
     TopicLabel, TopicMetadata, TopicRef, Transaction, TransactionEnd, TransactionGroup,
@@ -193,6 +193,7 @@ impl Arena {
             O::GroupHeartbeatResult(it) => {
                 O::GroupHeartbeatResult(GroupHeartbeatResult { member_id: self.maybe(it.member_id), ..it })
             }
+            O::GroupDeleted(it) => O::GroupDeleted(GroupDeleted { group: self.bytes(it.group), ..it }),
             O::GroupDescribed(it) => {
                 O::GroupDescribed(GroupDescribed { group: self.bytes(it.group), state: self.bytes(it.state), ..it })
             }

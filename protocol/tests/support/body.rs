@@ -24,7 +24,7 @@ use super::script;
 use super::wire::{header_v0, header_v1, header_v2, response_v0, response_v1};
 
 /// The APIs whose bodies are read in one direction at least.
-pub(crate) const READ: [ApiKey; 31] = [
+pub(crate) const READ: [ApiKey; 33] = [
     ApiKey::PRODUCE,
     ApiKey::FETCH,
     ApiKey::LIST_OFFSETS,
@@ -47,6 +47,8 @@ pub(crate) const READ: [ApiKey; 31] = [
     ApiKey::END_TXN,
     ApiKey::TXN_OFFSET_COMMIT,
     ApiKey::SASL_AUTHENTICATE,
+    ApiKey::DELETE_GROUPS,
+    ApiKey::OFFSET_DELETE,
     ApiKey::DESCRIBE_CLUSTER,
     ApiKey::CONSUMER_GROUP_HEARTBEAT,
     ApiKey::CONSUMER_GROUP_DESCRIBE,

@@ -167,7 +167,7 @@ pub(crate) fn seq_of(observation: &Observation<'_>) -> Option<RequestSeq> {
         CommitHead CommitPartition CommitResult CommittedGroup CommittedOffset ListOffsetsHead OffsetAsked OffsetListed
         EpochEnd CoordinatorAsked Coordinator JoinGroup JoinReason JoinedGroup GroupMember SyncGroup SyncedGroup
         AssignedTopic Heartbeat LeaveGroup LeavingMember GroupHeartbeat OwnedPartitions OwnedTopic GroupHeartbeatResult
-        GroupDescribed MemberDescribed InitProducer ProducerIdentity TransactionGroup TransactionEnd ShareFetchHead
+        GroupDeleted GroupDescribed MemberDescribed InitProducer ProducerIdentity TransactionGroup TransactionEnd ShareFetchHead
         SharePartition ShareAcquired ShareAcknowledgeHead ShareAcknowledged Captured Measured Exchange
     )
 }

@@ -25,7 +25,15 @@ pub(crate) struct Ends {
     /// Start of the log.
     pub(crate) start: (i64, u64),
     /// High watermarks, the oldest first.
-    history: VecDeque<(i64, u64)>,
+    history: VecDeque<Moment>,
+}
+
+/// A high watermark, and the first and the last time that it was seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Moment {
+    high: i64,
+    first: u64,
+    last: u64,
 }
 
 impl Ends {
@@ -43,7 +51,14 @@ impl Ends {
         take(&mut self.stable, end.stable, end.at);
         take(&mut self.start, end.start, end.at);
         if is_so && self.high.0 >= 0 {
+            let (before, at) = end.before;
+            if (self.last_high()..self.high.0).contains(&before) {
+                self.remember((before, at));
+            }
             self.remember(self.high);
+            if before == self.high.0 {
+                self.remember((before, at));
+            }
         }
         is_so
     }
@@ -55,15 +70,30 @@ impl Ends {
         (self.stable.0 >= 0 && is_known).then_some(self.stable)
     }
 
+    /// The last one that was seen twice, or the one before the last, and when that was so last; -1 if it is not known.
+    pub(crate) fn before(&self) -> (i64, u64) {
+        let mut last = self.history.iter().rev();
+        let before = last.next().filter(|moment| moment.first < moment.last).or_else(|| last.next());
+        before.map_or((-1, 0), |moment| (moment.high, moment.last))
+    }
+
+    /// The last that is remembered; 0 when nothing is.
+    fn last_high(&self) -> i64 {
+        self.history.back().map_or(0, |last| last.high)
+    }
+
     /// How many moments are remembered.
     pub(crate) fn moments(&self) -> usize {
         self.history.len()
     }
 
     fn remember(&mut self, (high, at): (i64, u64)) {
-        match self.history.back() {
-            Some(&(last, _)) if last == high => return,
-            Some(&(last, _)) if high < last => self.history.clear(),
+        match self.history.back_mut() {
+            Some(moment) if moment.high == high => {
+                moment.last = moment.last.max(at);
+                return;
+            }
+            Some(moment) if high < moment.high => self.history.clear(),
             _ => {}
         }
         if self.history.len() >= MOMENTS {
@@ -73,7 +103,7 @@ impl Ends {
                 index % 2 == 1
             });
         }
-        self.history.push_back((high, at));
+        self.history.push_back(Moment { high, first: at, last: at });
     }
 
     /// How long the record at `offset` has been there at `now`, in nanoseconds: 0 if there is none yet, `None` if it came
@@ -85,11 +115,10 @@ impl Ends {
         if offset >= self.high.0 {
             return Some(0);
         }
-        let behind = self.history.iter().position(|&(high, _)| high > offset)?;
-        let &(after, after_at) = self.history.get(behind)?;
-        let &(before, before_at) = self.history.get(behind.checked_sub(1)?)?;
-        let share = (offset + 1 - before) as f64 / (after - before).max(1) as f64;
-        let came = before_at + (share * after_at.saturating_sub(before_at) as f64) as u64;
+        let behind = self.history.iter().position(|moment| moment.high > offset)?;
+        let (after, before) = (self.history.get(behind)?, self.history.get(behind.checked_sub(1)?)?);
+        let share = (offset + 1 - before.high) as f64 / (after.high - before.high).max(1) as f64;
+        let came = before.last + (share * after.first.saturating_sub(before.last) as f64) as u64;
         Some(now.saturating_sub(came))
     }
 }
@@ -116,7 +145,7 @@ mod tests {
 
     fn end(high: i64, seconds: u64) -> End {
         let of = PartitionName { cluster: "".into(), topic: "t".into(), partition: 0 };
-        End { of, high, stable: -1, start: -1, plain: false, at: seconds * SECOND }
+        End { of, high, stable: -1, start: -1, before: (-1, 0), plain: false, at: seconds * SECOND }
     }
 
     #[test]
@@ -156,6 +185,27 @@ mod tests {
         assert_eq!(age(299), Some(15 * SECOND));
         assert_eq!(age(149), Some(25 * SECOND));
         assert_eq!(age(99), None, "it was there before anything was known");
+    }
+
+    #[test]
+    fn what_comes_after_a_pause_has_not_come_during_it() {
+        let mut ends = Ends::new();
+        ends.learn(&end(100, 10));
+        assert_eq!(ends.before(), (-1, 0));
+        ends.learn(&End { before: (100, 1_000 * SECOND), ..end(100, 10) });
+        assert_eq!(ends.before(), (100, 1_000 * SECOND));
+        ends.learn(&end(200, 1_010));
+        assert_eq!(ends.before(), (100, 1_000 * SECOND));
+        assert_eq!(ends.age_of(149, 1_100 * SECOND), Some(95 * SECOND));
+        ends.learn(&End { before: (200, 2_000 * SECOND), ..end(300, 2_010) });
+        assert_eq!(ends.before(), (200, 2_000 * SECOND));
+        assert_eq!(ends.age_of(249, 2_100 * SECOND), Some(95 * SECOND));
+        // Another connection was told less before.
+        ends.learn(&End { before: (250, 2_001 * SECOND), ..end(310, 2_011) });
+        assert_eq!(ends.age_of(249, 2_100 * SECOND), Some(95 * SECOND));
+        // Nothing is known of what came before.
+        ends.learn(&End { before: (400, 3_000 * SECOND), ..end(500, 3_010) });
+        assert_eq!(ends.age_of(449, 3_100 * SECOND), Some(95 * SECOND));
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub struct End<T = Arc<str>> {
     pub stable: i64,
     /// First offset; -1 if not known.
     pub start: i64,
+    /// Where it ended before `high`, or `high` itself while it stays there, and when that was so last; -1 if not known.
+    pub before: (i64, u64),
     /// The end was told to a producer that uses no transactions: if none was open before, the last stable offset is there, too.
     pub plain: bool,
     /// When that was so.
@@ -98,9 +100,9 @@ pub struct Commit<T = Arc<str>> {
     pub of: PartitionName<T>,
     /// The group.
     pub group: Arc<str>,
-    /// Next offset to be consumed.
+    /// Next offset to be consumed; -1 when nothing is committed any more.
     pub offset: i64,
-    /// Who committed it; `None` when it was only asked for.
+    /// Who committed it; `None` when it was only asked for, or was deleted.
     pub client: Option<ClientName>,
     /// When.
     pub at: u64,
@@ -209,6 +211,8 @@ pub(crate) enum Note<T = Arc<str>> {
     CommitsFailed { cluster: Arc<str>, group: Arc<str>, error: i16, count: u64 },
     /// A member wants to join.
     Joins { cluster: Arc<str>, group: Arc<str>, reason: &'static str, at: u64 },
+    /// Groups and topics are deleted.
+    Deleted { cluster: Arc<str>, groups: Vec<Arc<str>>, topics: Vec<Arc<str>>, at: u64 },
     /// A member has its assignment.
     Synced { cluster: Arc<str>, group: Arc<str>, generation: i32, at: u64 },
 }
@@ -240,8 +244,8 @@ impl<T> Fact<T> {
     /// With other names for its topics.
     fn named<U>(self, name: &mut impl FnMut(T) -> U) -> Fact<U> {
         match self {
-            Self::End(End { of, high, stable, start, plain, at }) => {
-                Fact::End(End { of: of.named(name), high, stable, start, plain, at })
+            Self::End(End { of, high, stable, start, before, plain, at }) => {
+                Fact::End(End { of: of.named(name), high, stable, start, before, plain, at })
             }
             Self::Position(Position { of, client, connection, asked, next, at, began, read_committed, left }) => {
                 let of = of.named(name);
@@ -294,6 +298,7 @@ impl<T> Note<T> {
                 Note::CommitsFailed { cluster, group, error, count }
             }
             Self::Joins { cluster, group, reason, at } => Note::Joins { cluster, group, reason, at },
+            Self::Deleted { cluster, groups, topics, at } => Note::Deleted { cluster, groups, topics, at },
             Self::Synced { cluster, group, generation, at } => Note::Synced { cluster, group, generation, at },
         }
     }

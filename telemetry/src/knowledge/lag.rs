@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::ends::Ends;
-use super::fact::{ClientName, PartitionName, Position};
+use super::fact::{ClientName, Commit, PartitionName, Position};
 use super::members::{Attribution, GroupName, Seat, attribute};
 use super::state::{READING, State};
 use super::store::{Known, OWN, Origin, believed};
@@ -76,6 +76,9 @@ pub(crate) fn committed(state: &State, now: u64) -> BTreeMap<GroupName, GroupLag
         let own = own.filter(|_| ours.get_or_insert_with(|| own_seats(state, now)).has(group, of));
         let Some(believed) = own.or_else(|| believed(known, now)) else { continue };
         let offset = believed.value.offset;
+        if offset < 0 {
+            continue;
+        }
         let end = state.ends.get(of).and_then(|(_, known)| high(known, now));
         let (lag, time_lag) = match end {
             // A commit that is newer than the end has moved it.
@@ -157,8 +160,9 @@ pub(crate) fn positions<'a>(
         let seats = seats.get(client).map_or(&[][..], Vec::as_slice);
         let whose = attribute(seats, of);
         let Some((_, ends)) = state.ends.get(of) else { continue };
+        let committed = whose.and_then(|(_, group)| committed_by(state, client, group?, of, now));
         let lags = own.value.iter().filter(|(position, seen)| reads(position, *seen, seats, of, now));
-        let lags = lags.filter_map(|(position, _)| lag(position, ends, now));
+        let lags = lags.filter_map(|(position, _)| lag(position, committed, ends, now));
         // Two connections of one client in the same partition: a leader that moved, or two applications with one id.
         let Some(lag) = lags.max() else { continue };
         let (attribution, group) = match whose {
@@ -186,8 +190,23 @@ fn reads(position: &Position, seen: u64, seats: &[(&GroupName, &Seat)], of: &Par
     !position.left || assigned()
 }
 
-/// How far a position is behind the end that its client may read to.
-fn lag(position: &Position, ends: &[Known<Ends>], now: u64) -> Option<i64> {
+/// What the client itself has committed for the group.
+fn committed_by<'a>(
+    state: &'a State,
+    client: &ClientName,
+    group: &GroupName,
+    of: &PartitionName,
+    now: u64,
+) -> Option<&'a Commit> {
+    let (_, known) = state.commits.get(&(group.clone(), of.clone()))?;
+    believed(known, now).map(|known| &known.value).filter(|commit| commit.client.as_ref() == Some(client))
+}
+
+/// How far a position is behind the end that its client may read to. While a client has records in store it does not ask, but
+/// commits.
+fn lag(position: &Position, committed: Option<&Commit>, ends: &[Known<Ends>], now: u64) -> Option<i64> {
     let end = if position.read_committed { told(ends, now, Ends::stable)? } else { high(ends, now)?.high.0 };
-    Some(end.saturating_sub(position.asked).max(0))
+    let taken = committed.filter(|commit| commit.at > position.at && commit.offset <= position.next);
+    let at = taken.map_or(position.asked, |commit| commit.offset.max(position.asked));
+    Some(end.saturating_sub(at).max(0))
 }

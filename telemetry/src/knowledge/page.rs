@@ -44,8 +44,8 @@ pub(super) fn page(state: &State, instance: &str, cursor: u64) -> Page {
             let ends = &known.value;
             let (high, stable, start) = (ends.high.0, ends.stable().map_or(-1, |(stable, _)| stable), ends.start.0);
             let at = ends.high.1.max(ends.stable.1).max(ends.start.1);
-            let (of, plain) = (of.clone(), false);
-            facts.push((known.version, Fact::End(End { of, high, stable, start, plain, at })));
+            let (of, before, plain) = (of.clone(), ends.before(), false);
+            facts.push((known.version, Fact::End(End { of, high, stable, start, before, plain, at })));
         }
     }
     for (_, known) in state.positions.iter() {
@@ -127,8 +127,11 @@ fn changed<V>(known: &[Known<V>], cursor: u64) -> impl Iterator<Item = &Known<V>
 pub(super) fn dated(mut fact: Fact, now: Timestamp) -> Fact {
     let date = |at: &mut u64| *at = now.0.min(*at);
     match &mut fact {
-        Fact::End(End { at, .. })
-        | Fact::Commit(Commit { at, .. })
+        Fact::End(End { at, before, .. }) => {
+            date(at);
+            date(&mut before.1);
+        }
+        Fact::Commit(Commit { at, .. })
         | Fact::Pending(Pending { commit: Commit { at, .. }, .. })
         | Fact::Transaction(TransactionEnd { at, .. })
         | Fact::Member(Member { at, .. }) => date(at),
@@ -152,20 +155,23 @@ pub(super) fn check(fact: &Fact, now: Timestamp) -> Result<(), InvalidFact> {
     let commit = |commit: &Commit| {
         of(&commit.of)
             && name(&commit.group)
-            && offset(commit.offset)
+            && maybe_offset(commit.offset)
             && commit.client.as_ref().is_none_or(client)
             && time(commit.at)
     };
     let holds = match fact {
         Fact::End(end) => {
-            of(&end.of) && [end.high, end.stable, end.start].into_iter().all(maybe_offset) && time(end.at)
+            let offsets = [end.high, end.stable, end.start, end.before.0];
+            of(&end.of) && offsets.into_iter().all(maybe_offset) && time(end.at) && time(end.before.1)
         }
         Fact::Position(Position { of: place, client: who, asked, next, at, began, .. }) => {
             let offsets = offset(*asked) && offset(*next) && maybe_offset(began.0);
             of(place) && client(who) && offsets && time(*at) && time(began.1)
         }
         Fact::Commit(told) => commit(told),
-        Fact::Pending(Pending { transaction, commit: told, .. }) => name(&transaction.id) && commit(told),
+        Fact::Pending(Pending { transaction, commit: told, .. }) => {
+            name(&transaction.id) && commit(told) && offset(told.offset)
+        }
         Fact::Transaction(TransactionEnd { cluster, transaction, at, .. }) => {
             name(cluster) && name(&transaction.id) && time(*at)
         }

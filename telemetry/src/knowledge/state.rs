@@ -240,6 +240,9 @@ impl State {
             }
         }
         let key = (group, commit.of.clone());
+        if commit.offset < 0 && self.commits.get(&key).is_none() {
+            return;
+        }
         let Some((known, is_new)) = self.commits.entry(key, origin, || (commit.clone(), commit.at)) else { return };
         if is_new || commit.at >= known.at {
             (known.at, known.seen, known.version) = (commit.at, now, self.version);
@@ -291,6 +294,7 @@ impl State {
                     own.rebalances.begins(reason, at);
                 }
             }
+            Note::Deleted { cluster, groups, topics, at } => self.deleted(&cluster, &groups, &topics, at, now),
             Note::Synced { cluster, group, generation, at } => {
                 let group = GroupName { cluster, group };
                 if let Some(rebalance) = self.group(&group).and_then(|own| own.rebalances.synced(generation, at)) {
@@ -298,6 +302,22 @@ impl State {
                 }
             }
         }
+    }
+
+    /// What groups have committed, and of topics all that is known, is not true any more.
+    fn deleted(&mut self, cluster: &Arc<str>, groups: &[Arc<str>], topics: &[Arc<str>], at: u64, now: u64) {
+        let (groups, topics): (HashSet<_>, HashSet<_>) = (groups.iter().collect(), topics.iter().collect());
+        let is_gone = |of: &PartitionName| of.cluster == *cluster && topics.contains(&of.topic);
+        let is_void =
+            |(group, of): &CommitName| is_gone(of) || group.cluster == *cluster && groups.contains(&group.group);
+        for (GroupName { group, .. }, of) in self.commits.keys_where(is_void) {
+            self.version += 1;
+            // Other proxies hear of it, too.
+            self.commit(OWN, Commit { of, group, offset: -1, client: None, at }, now);
+        }
+        self.ends.keys_where(is_gone).iter().for_each(|key| drop(self.ends.remove(key)));
+        self.positions.keys_where(|(_, of)| is_gone(of)).iter().for_each(|key| drop(self.positions.remove(key)));
+        self.groups.retain(|name, _| name.cluster != *cluster || !groups.contains(&name.group));
     }
 
     fn group(&mut self, name: &GroupName) -> Option<&mut Group> {

@@ -4,7 +4,7 @@
 use std::mem::size_of_val;
 use std::sync::Arc;
 
-use super::ends::Ends;
+use super::ends::{Ends, Moment};
 use super::fact::{ClientName, Commit, Fact, PartitionName, Pending, TransactionEnd, TransactionName};
 use super::members::{GroupName, MemberName, Seat};
 use super::state::{Reading, State};
@@ -73,7 +73,7 @@ impl Weight for TransactionName {
 
 impl Weight for Ends {
     fn weight(&self) -> usize {
-        self.moments() * size_of::<(i64, u64)>()
+        self.moments() * size_of::<Moment>()
     }
 }
 

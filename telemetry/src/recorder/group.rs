@@ -31,6 +31,9 @@ const PARTITIONS: usize = 10_000;
 /// Members that leave with one request.
 const LEAVING: usize = 1_000;
 
+/// Groups and topics that are deleted with one request.
+const DELETED: usize = 1_000;
+
 /// `MEMBER_ID_REQUIRED`: no failure, the member joins again with the id that it is given.
 const MEMBER_ID_REQUIRED: ErrorCode = ErrorCode(79);
 
@@ -99,6 +102,10 @@ enum What {
     InitProducer {
         id: Arc<str>,
         producer: Option<(i64, i16)>,
+    },
+    Delete {
+        groups: Vec<Arc<str>>,
+        topics: Vec<Arc<str>>,
     },
 }
 
@@ -186,6 +193,12 @@ impl Recorder {
             Observation::LeavingMember(member) => self.leaving(member),
             Observation::GroupHeartbeat(beat) => self.beats(beat),
             Observation::GroupHeartbeatResult(result) => self.beat_result(result),
+            Observation::GroupDeleted(deleted) if deleted.error.is_none() => {
+                self.deleted(shard, deleted.seq, Self::name(deleted.group), None);
+            }
+            Observation::TopicDeleted(deleted) if deleted.error.is_none() => {
+                self.deleted(shard, deleted.seq, None, deleted.name.and_then(Self::name));
+            }
             Observation::TransactionEnd(end) => self.ends_transaction(end),
             Observation::InitProducer(init) => {
                 if let Some(id) = init.transactional_id.and_then(Self::name) {
@@ -244,8 +257,9 @@ impl Recorder {
         }
     }
 
+    /// Nothing is committed any more: the offset is -1.
     fn committed_offset(&mut self, shard: &mut Shard, told: &CommittedOffset<'_>) {
-        if !told.error.is_none() || told.offset < 0 {
+        if !told.error.is_none() {
             return;
         }
         let part = self.part(shard, told.topic, told.partition, told.offset);
@@ -311,6 +325,19 @@ impl Recorder {
             members.push((member, leaving.instance_id.and_then(Self::name)));
         } else {
             self.asking.lost += 1;
+        }
+    }
+
+    fn deleted(&mut self, shard: &mut Shard, seq: RequestSeq, group: Option<Arc<str>>, topic: Option<Arc<str>>) {
+        if self.asking.of(seq).is_none() {
+            self.ask(seq, What::Delete { groups: Vec::new(), topics: Vec::new() });
+        }
+        let Some(What::Delete { groups, topics }) = self.asking.of(seq) else { return };
+        if groups.len() + topics.len() < DELETED {
+            groups.extend(group);
+            topics.extend(topic);
+        } else {
+            shard.watches.lose(1);
         }
     }
 
@@ -441,7 +468,9 @@ fn settle(shard: &mut Shard, who: &Who, ask: Ask, exchange: &Exchange) {
             }
         }
         What::Committed { group, parts } => {
-            for part in parts.into_iter().filter(|part| !part.topic.is_other()) {
+            // What could not be looked up is not known to be absent.
+            let is_known = |part: &Part| !part.topic.is_other() && (part.offset >= 0 || !failed);
+            for part in parts.into_iter().filter(is_known) {
                 tell(Fact::Commit(commit(&group, part, None)));
             }
         }
@@ -489,6 +518,9 @@ fn settle(shard: &mut Shard, who: &Who, ask: Ask, exchange: &Exchange) {
         What::EndTransaction { transaction, epoch, committed } if !failed => {
             let cluster = cluster.clone();
             tell(Fact::Transaction(EndOfTransaction { cluster, transaction, epoch, committed, at }));
+        }
+        What::Delete { groups, topics } => {
+            shard.watches.tell(Told::Note(Note::Deleted { cluster: cluster.clone(), groups, topics, at }));
         }
         What::InitProducer { id, producer: Some((producer, epoch)) } => {
             let transaction = TransactionName { id, producer };

@@ -185,7 +185,7 @@ impl Recorder {
             return;
         }
         let (stable, start) = (told.last_stable_offset.unwrap_or(-1), told.log_start_offset.unwrap_or(-1));
-        if shard.watches.ends(watch, told.high_watermark, stable, start) {
+        if shard.watches.ends(watch, told.high_watermark, stable, start, None) {
             self.watching.moved.push(watch);
         }
     }
@@ -213,7 +213,8 @@ impl Recorder {
         }
         if let Some(watch) = self.watch(shard, result.topic, result.partition) {
             let end = result.base_offset.saturating_add_unsigned(records);
-            if shard.watches.ends(watch, end, -1, result.log_start_offset.unwrap_or(-1)) {
+            let start = result.log_start_offset.unwrap_or(-1);
+            if shard.watches.ends(watch, end, -1, start, Some(result.base_offset)) {
                 shard.watches.is_plain(watch, !self.watching.transactional);
                 self.watching.moved.push(watch);
             }
@@ -231,7 +232,7 @@ impl Recorder {
         }
         if !self.watching.moved.is_empty() {
             for watch in self.watching.moved.drain(..) {
-                shard.watches.ends_at(watch, exchange.times.response_first);
+                shard.watches.ends_at(watch, exchange.times.response_first, exchange.times.request_first);
             }
         }
     }
@@ -264,9 +265,9 @@ impl Recorder {
         }
         let Some(watch) = self.watching.find(listed.topic.index, listed.partition) else { return };
         let new = match what {
-            Listed::High => shard.watches.ends(watch, listed.offset, -1, -1),
-            Listed::Stable => shard.watches.ends(watch, -1, listed.offset, -1),
-            Listed::Start => shard.watches.ends(watch, -1, -1, listed.offset),
+            Listed::High => shard.watches.ends(watch, listed.offset, -1, -1, None),
+            Listed::Stable => shard.watches.ends(watch, -1, listed.offset, -1, None),
+            Listed::Start => shard.watches.ends(watch, -1, -1, listed.offset, None),
         };
         if new {
             self.watching.moved.push(watch);

@@ -45,6 +45,10 @@ struct Watch {
     high: i64,
     stable: i64,
     start: i64,
+    /// Where it ended before the first change that is not told yet, and when that was so last; [`NONE`]: nothing has changed.
+    before: (i64, Timestamp),
+    /// When `high` was seen again that had been told before.
+    high_again: Timestamp,
     /// Of a producer without transactions.
     plain: bool,
     end_at: Timestamp,
@@ -127,6 +131,8 @@ impl Watches {
             high: NONE,
             stable: NONE,
             start: NONE,
+            before: (NONE, zero),
+            high_again: zero,
             plain: false,
             end_at: zero,
             told: zero,
@@ -225,13 +231,27 @@ impl Watches {
         }
     }
 
-    /// Where the partition begins and ends; -1 what is not told. Returns whether that is new.
+    /// Where the partition begins and ends; -1 what is not told. `before`: where it ended when the request came whose answer
+    /// this is, if that is known. Returns whether that is new.
     #[inline]
-    pub(crate) fn ends(&mut self, watch: u32, high: i64, stable: i64, start: i64) -> bool {
-        let Some(watch) = self.rows.get_mut(watch as usize) else { return false };
+    pub(crate) fn ends(&mut self, watch: u32, high: i64, stable: i64, start: i64, before: Option<i64>) -> bool {
+        let Self { rows, fetchers, .. } = self;
+        let Some(watch) = rows.get_mut(watch as usize) else { return false };
         let is = |told: i64, known: i64| told < 0 || told == known;
-        if is(high, watch.high) && is(stable, watch.stable) && is(start, watch.start) {
-            return false;
+        if is(high, watch.high) {
+            if high >= 0 {
+                // It was so when the request came, or later.
+                watch.high_again = watch.asked_at;
+            }
+            if is(stable, watch.stable) && is(start, watch.start) {
+                return false;
+            }
+        } else if watch.before.0 < 0 {
+            watch.before = match before {
+                // That time comes when the exchange has ended.
+                Some(before) => (before, Timestamp(0)),
+                None => (watch.high, watch.high_until(fetchers.get(watch.fetcher as usize))),
+            };
         }
         let take = |told: i64, known: &mut i64| {
             if told >= 0 {
@@ -252,10 +272,13 @@ impl Watches {
         }
     }
 
-    /// When what [`ends`](Self::ends) took was told.
-    pub(crate) fn ends_at(&mut self, watch: u32, at: Timestamp) {
+    /// When what [`ends`](Self::ends) took was told, and when that was asked.
+    pub(crate) fn ends_at(&mut self, watch: u32, at: Timestamp, asked_at: Timestamp) {
         if let Some(watch) = self.rows.get_mut(watch as usize) {
             watch.end_at = watch.end_at.max(at);
+            if watch.before.1 == Timestamp(0) {
+                watch.before.1 = asked_at;
+            }
         }
     }
 
@@ -280,7 +303,7 @@ impl Watches {
         for index in watches {
             let Some(watch) = self.rows.get_mut(index as usize) else { continue };
             let fetcher = self.fetchers.get(watch.fetcher as usize);
-            watch.asked_at = watch.fresh(fetcher);
+            (watch.asked_at, watch.high_again) = (watch.fresh(fetcher), watch.high_until(fetcher));
             watch.session = 0;
             if watch.asked >= 0 && fetcher.is_some_and(|fetcher| fetcher.is_consumer) {
                 (watch.left, watch.position_changed) = (true, true);
@@ -319,7 +342,7 @@ impl Watches {
             }
             let mut tell = |fact| told.extend(Told::Fact(fact).settled(now));
             if (watch.end_changed || again)
-                && let Some(end) = watch.end()
+                && let Some(end) = watch.end(fetcher)
             {
                 tell(Fact::End(end));
             }
@@ -331,7 +354,7 @@ impl Watches {
                     tell(Fact::Position(position));
                 }
             }
-            (watch.end_changed, watch.told) = (false, now);
+            (watch.end_changed, watch.before, watch.told) = (false, (NONE, Timestamp(0)), now);
             if watch.closed {
                 watch.topic = None;
                 free.push(index as u32);
@@ -371,11 +394,22 @@ impl Watch {
         }
     }
 
-    fn end(&self) -> Option<End<Arc<Topic>>> {
-        let (high, stable, start, at) = (self.high, self.stable, self.start, self.end_at.0);
+    /// Until when it is known that it ends at `high`: the answer to a request of a fetch session leaves out what has not
+    /// changed (KIP-227).
+    fn high_until(&self, fetcher: Option<&Fetcher>) -> Timestamp {
+        let seen = self.end_at.max(self.high_again);
+        match fetcher {
+            Some(fetcher) if self.session != 0 && self.session == fetcher.session => fetcher.answered.max(seen),
+            _ => seen,
+        }
+    }
+
+    fn end(&self, fetcher: Option<&Fetcher>) -> Option<End<Arc<Topic>>> {
+        let (high, stable, start, plain, at) = (self.high, self.stable, self.start, self.plain, self.end_at.0);
         let known = high >= 0 || stable >= 0 || start >= 0;
-        let plain = self.plain;
-        self.name().filter(|_| known).map(|of| End { of, high, stable, start, plain, at })
+        let (before, until) = if self.before.0 < 0 { (high, self.high_until(fetcher)) } else { self.before };
+        let before = (before, until.0);
+        self.name().filter(|_| known).map(|of| End { of, high, stable, start, before, plain, at })
     }
 
     fn position(&self, fetcher: &Fetcher) -> Option<Position<Arc<Topic>>> {

@@ -1,4 +1,4 @@
-//! What Kafka's own command-line programs say of a cluster, and tell it. They go past any proxy.
+//! What Kafka's own command-line programs say of a cluster, and tell it. They go past any proxy unless they are told not to.
 
 use std::time::Duration;
 
@@ -10,7 +10,12 @@ use crate::java::Tool;
 impl Cluster {
     /// Runs a class of Kafka's tools that talks to the brokers, and gives what it printed.
     pub fn administer(&self, class: &str, arguments: &[&str], limit: Duration) -> Result<String> {
-        let tool = Tool::class(self.version, class)?.args(["--bootstrap-server", &self.direct()]);
+        self.administer_by(&self.direct(), class, arguments, limit)
+    }
+
+    /// The same by these bootstrap servers.
+    pub fn administer_by(&self, bootstrap: &str, class: &str, arguments: &[&str], limit: Duration) -> Result<String> {
+        let tool = Tool::class(self.version, class)?.args(["--bootstrap-server", bootstrap]);
         tool.args(arguments).run(limit)
     }
 

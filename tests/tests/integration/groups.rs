@@ -12,6 +12,9 @@ use kafkascope_tests::port::Port;
 use kafkascope_tests::proxy::{Proxy, ProxySpec};
 use kafkascope_tests::testbed::Need;
 use libtest_mimic::Trial;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
 use crate::stage::{Stage, Stages};
@@ -22,6 +25,16 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Figures follow within two rounds of a second; a busy machine needs longer.
 const CATCH_UP: Duration = Duration::from_secs(60);
+
+/// Those of a group and a topic, or of a topic alone.
+const GROUP_FIGURES: [&str; 6] = [
+    "kafka_consumer_group_offset",
+    "kafka_consumer_group_offset_sum",
+    "kafka_consumer_group_lag",
+    "kafka_consumer_group_lag_sum",
+    "kafka_partition_current_offset",
+    "kafka_partition_oldest_offset",
+];
 
 /// As in `Groups.java`.
 const MANY: i64 = 400;
@@ -38,6 +51,10 @@ pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
             trials.push(trial(name, &[Need::Kafka], move || stages.on(version, |stage| one_proxy(stage, protocol))));
         }
     }
+    for version in Version::ALL {
+        let (stages, name) = (stages.clone(), format!("kafka_{version}::groups::what_is_deleted_leaves_nothing"));
+        trials.push(trial(name, &[Need::Kafka], move || stages.on(version, deleted)));
+    }
     trials.push(trial("groups::a_proxy_for_each_broker_knows_what_one_for_all_does", &[Need::Kafka], || {
         a_proxy_for_each_broker()
     }));
@@ -48,6 +65,66 @@ fn one_proxy(stage: &mut Stage, protocol: &str) -> Result<()> {
     let topic = format!("groups-{protocol}");
     stage.cluster.create_topic(&topic, 1, 3)?;
     agrees(&stage.cluster, &[&stage.proxy], &topic, protocol)
+}
+
+/// Offsets, a group and a topic are deleted through the proxy.
+fn deleted(stage: &mut Stage) -> Result<()> {
+    const TOPIC: &str = "deleted";
+    const RECORDS: i64 = 20;
+    let Stage { cluster, proxy, .. } = stage;
+    let front = cluster.front();
+    cluster.create_topic(TOPIC, 2, 3)?;
+    let producer: BaseProducer = client(&front).create()?;
+    for number in 0..RECORDS {
+        let record = BaseRecord::<(), [u8]>::to(TOPIC).partition((number % 2) as i32).payload(b"record");
+        producer.send(record).map_err(|(error, _)| error)?;
+    }
+    producer.flush(PATIENCE)?;
+    let groups = ["without-offsets", "without-members", "with-all"];
+    for group in groups {
+        let consumer: BaseConsumer =
+            client(&front).set("group.id", group).set("auto.offset.reset", "earliest").create()?;
+        consumer.subscribe(&[TOPIC])?;
+        let mut read = 0;
+        eventually("all records", PATIENCE, || {
+            read += i64::from(consumer.poll(Duration::from_millis(100)).transpose()?.is_some());
+            Ok((read == RECORDS).then_some(()))
+        })?;
+        consumer.commit_consumer_state(CommitMode::Sync)?;
+    }
+    let of = |group| [("group", group), ("topic", TOPIC)];
+    let is = |name: &str, group, wanted| becomes(&[proxy], name, &of(group), wanted);
+    for group in groups {
+        is("kafka_consumer_group_offset_sum", group, RECORDS)?;
+        is("kafka_consumer_group_lag_sum", group, 0)?;
+    }
+
+    let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let tell = |class: &str, arguments: &[&str]| cluster.administer_by(&front, class, arguments, PATIENCE);
+    tell(tool, &["--delete-offsets", "--group", groups[0], "--topic", TOPIC])?;
+    tell(tool, &["--delete", "--group", groups[1]])?;
+    tell(tool, &["--reset-offsets", "--to-earliest", "--execute", "--group", groups[2], "--topic", TOPIC])?;
+    is("kafka_consumer_group_lag_sum", groups[2], RECORDS)?;
+    let gone = |labels: &[(&str, &str)]| {
+        let what = format!("no lag, offset or end of {labels:?}");
+        eventually(&what, CATCH_UP, || {
+            let scrape = proxy.metrics()?;
+            let is_left = |name: &str| scrape.select(name, labels).count() > 0;
+            ensure!(!GROUP_FIGURES.into_iter().any(is_left), "{}", scrape.show("kafka_"));
+            Ok(Some(()))
+        })
+    };
+    gone(&of(groups[0]))?;
+    gone(&of(groups[1]))?;
+    is("kafka_consumer_group_offset_sum", groups[2], 0)?;
+    tell("org.apache.kafka.tools.TopicCommand", &["--delete", "--topic", TOPIC])?;
+    gone(&[("topic", TOPIC)])
+}
+
+fn client(servers: &str) -> ClientConfig {
+    let mut configuration = ClientConfig::new();
+    configuration.set("bootstrap.servers", servers).set("client.id", "deleted");
+    configuration
 }
 
 fn a_proxy_for_each_broker() -> Result<()> {

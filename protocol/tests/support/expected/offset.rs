@@ -1,8 +1,8 @@
 //! Offsets: commits, what was committed, what logs hold.
 
 use kafka_protocol::messages::{
-    ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
-    OffsetFetchResponse,
+    ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteResponse,
+    OffsetFetchRequest, OffsetFetchResponse,
 };
 use kafkascope_protocol::{
     CommitHead, CommitPartition, CommitResult, CommittedGroup, CommittedOffset, ErrorCode, ListOffsetsHead,
@@ -77,6 +77,16 @@ pub(crate) fn fetch_response(expected: &mut Expected<'_>, response: &OffsetFetch
             }
         }
         expected.errors.push(group.error_code);
+    }
+}
+
+pub(crate) fn delete_response(expected: &mut Expected<'_>, response: &OffsetDeleteResponse) {
+    expected.throttle_ms = Some(response.throttle_time_ms);
+    expected.errors.push(response.error_code);
+    for topic in &response.topics {
+        for partition in &topic.partitions {
+            fetched(expected, named(&topic.name), partition.partition_index, -1, partition.error_code);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use kafka_protocol::messages::consumer_group_describe_response::{
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions as OwnedTopic;
 use kafka_protocol::messages::consumer_group_heartbeat_response::{Assignment, TopicPartitions};
 use kafka_protocol::messages::consumer_protocol_assignment::TopicPartition;
+use kafka_protocol::messages::delete_groups_response::DeletableGroupResult;
 use kafka_protocol::messages::find_coordinator_response::Coordinator as FoundCoordinator;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
@@ -15,14 +16,14 @@ use kafka_protocol::messages::leave_group_response::MemberResponse;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
     ApiKey, BrokerId, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatRequest,
-    ConsumerGroupHeartbeatResponse, ConsumerProtocolAssignment, FindCoordinatorRequest, FindCoordinatorResponse,
-    GroupId, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
+    ConsumerGroupHeartbeatResponse, ConsumerProtocolAssignment, DeleteGroupsRequest, DeleteGroupsResponse,
+    FindCoordinatorRequest, FindCoordinatorResponse, GroupId, HeartbeatRequest, HeartbeatResponse, JoinGroupRequest,
+    JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, SyncGroupRequest, SyncGroupResponse,
 };
 use kafka_protocol::protocol::{Encodable, StrBytes};
 use kafkascope_protocol::{
-    AssignedTopic, Coordinator, CoordinatorAsked, CoordinatorKind, ErrorCode, GroupDescribed, GroupKind, LeaveGroup,
-    LeavingMember, MemberDescribed, Membership, Observation, PartitionIds, SyncedGroup,
+    AssignedTopic, Coordinator, CoordinatorAsked, CoordinatorKind, ErrorCode, GroupDeleted, GroupDescribed, GroupKind,
+    LeaveGroup, LeavingMember, MemberDescribed, Membership, Observation, PartitionIds, SyncedGroup,
 };
 
 use super::{Sample, error, maybe_name, name, some};
@@ -267,6 +268,31 @@ pub(super) fn heartbeat<'a>(arena: &'a Arena, random: &mut Random, version: i16)
     }
     sample.response(&response);
     sample.expected.errors.push(response.error_code);
+    sample
+}
+
+pub(super) fn delete<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> Sample<'a> {
+    let mut sample = Sample::new(arena, ApiKey::DeleteGroups, version);
+    let flexible = version >= 2;
+    let groups = some(random, |random| GroupId(name(random)));
+    sample.request(&DeleteGroupsRequest::default().with_groups_names(groups));
+    let results = some(random, |random| {
+        DeletableGroupResult::default()
+            .with_group_id(GroupId(name(random)))
+            .with_error_code(error(random))
+            .with_unknown_tagged_fields(unknown_tags(random, flexible))
+    });
+    let response = DeleteGroupsResponse::default()
+        .with_throttle_time_ms(random.i32())
+        .with_results(results)
+        .with_unknown_tagged_fields(unknown_tags(random, flexible));
+    sample.response(&response);
+    sample.expected.throttle_ms = Some(response.throttle_time_ms);
+    for result in &response.results {
+        sample.expected.errors.push(result.error_code);
+        let (group, error) = (result.group_id.as_bytes(), ErrorCode(result.error_code));
+        sample.sees(Observation::GroupDeleted(GroupDeleted { seq: SEQ, group, error }));
+    }
     sample
 }
 

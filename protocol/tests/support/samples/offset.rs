@@ -4,6 +4,8 @@ use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use kafka_protocol::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
+use kafka_protocol::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
 use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
@@ -18,10 +20,10 @@ use kafka_protocol::messages::txn_offset_commit_response::{
 };
 use kafka_protocol::messages::{
     ApiKey, BrokerId, GroupId, ListOffsetsRequest, ListOffsetsResponse, OffsetCommitRequest, OffsetCommitResponse,
-    OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProducerId,
-    TransactionalId, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, ProducerId, TransactionalId, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
-use kafkascope_protocol::{CommitHead, CommitPartition, EpochEnd, ErrorCode, Observation, Transaction};
+use kafkascope_protocol::{CommitHead, CommitPartition, CommittedGroup, EpochEnd, ErrorCode, Observation, Transaction};
 
 use super::{Sample, error, maybe_name, name, some};
 use crate::support::expected::{self, SEQ, bytes, named};
@@ -194,6 +196,32 @@ pub(super) fn transactional_commit<'a>(arena: &'a Arena, random: &mut Random, ve
             );
         }
     }
+    sample
+}
+
+pub(super) fn delete<'a>(arena: &'a Arena, random: &mut Random, version: i16) -> Sample<'a> {
+    let mut sample = Sample::new(arena, ApiKey::OffsetDelete, version);
+    let topics = some(random, |random| {
+        let partitions =
+            some(random, |random| OffsetDeleteRequestPartition::default().with_partition_index(random.i32()));
+        OffsetDeleteRequestTopic::default().with_name(topic_name(random)).with_partitions(partitions)
+    });
+    let request = OffsetDeleteRequest::default().with_group_id(GroupId(name(random))).with_topics(topics);
+    sample.request(&request);
+    let group = CommittedGroup { seq: SEQ, group: request.group_id.as_bytes() };
+    sample.sees(Observation::CommittedGroup(group));
+    let topics = some(random, |random| {
+        let partitions = some(random, |random| {
+            OffsetDeleteResponsePartition::default().with_partition_index(random.i32()).with_error_code(error(random))
+        });
+        OffsetDeleteResponseTopic::default().with_name(topic_name(random)).with_partitions(partitions)
+    });
+    let response = OffsetDeleteResponse::default()
+        .with_error_code(error(random))
+        .with_throttle_time_ms(random.i32())
+        .with_topics(topics);
+    sample.response(&response);
+    expected::offset::delete_response(&mut sample.expected, &response);
     sample
 }
 
