@@ -202,6 +202,8 @@ pub struct Broker {
     /// What was learned of it. The first word stands: nobody can make series of it.
     learned_id: OnceLock<i32>,
     learned_cluster: OnceLock<Arc<str>>,
+    /// When the first client came.
+    opened: OnceLock<Timestamp>,
 }
 
 impl Broker {
@@ -210,9 +212,9 @@ impl Broker {
     pub fn new(address: &str, port: u16, id: Option<i32>, cluster: Option<&str>) -> Arc<Self> {
         static NUMBERS: AtomicU32 = AtomicU32::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let (learned_id, learned_cluster) = (OnceLock::new(), OnceLock::new());
-        let cluster = cluster.map(Into::into);
-        Arc::new(Self { number, address: address.into(), port, id, cluster, learned_id, learned_cluster })
+        let (learned_id, learned_cluster, opened) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let (address, cluster) = (address.into(), cluster.map(Into::into));
+        Arc::new(Self { number, address, port, id, cluster, learned_id, learned_cluster, opened })
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -263,6 +265,16 @@ impl Broker {
     /// It is of the cluster with this id.
     pub(crate) fn is_of_cluster(&self, id: &Arc<str>) {
         self.learned_cluster.get_or_init(|| id.clone());
+    }
+
+    /// A client comes at `at`.
+    pub(crate) fn opens(&self, at: Timestamp) {
+        self.opened.get_or_init(|| at);
+    }
+
+    /// When the first one came.
+    pub(crate) fn opened(&self) -> Option<Timestamp> {
+        self.opened.get().copied()
     }
 
     /// The same as facts have it: empty where there is none.

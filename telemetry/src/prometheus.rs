@@ -167,7 +167,7 @@ mod tests {
                 point(Metric::Connections, &[], Value::UpDown(-1)),
                 point(Metric::SelfTapTime, &[], Value::Counter(1_500_000_000)),
             ],
-            learned: Learned::default(),
+            learned: Arc::default(),
             gone: Vec::new(),
         };
         let text: String = chunks(snapshot).collect();

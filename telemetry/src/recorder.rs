@@ -202,6 +202,7 @@ struct Begun {
 impl Recorder {
     /// A client has connected. Many connections are idle from their first exchange on: there is room for one.
     pub fn open(shard: &mut Shard, info: ConnectionInfo) -> Self {
+        info.broker.opens(info.opened);
         let labels = Labels { broker: Some(info.broker.clone()), ..Labels::default() };
         let route = shard.routes.slot(labels, shard.now());
         let row = shard.routes.row(route);

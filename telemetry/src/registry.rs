@@ -129,6 +129,9 @@ struct State {
     /// When it was found out last which versions clients use.
     inventory: Timestamp,
     latest: Timestamp,
+    /// When totals were shown last.
+    shown: Timestamp,
+    learned: Arc<Learned>,
 }
 
 #[derive(Debug)]
@@ -168,6 +171,8 @@ impl Registry {
             rates: Rates::new(now),
             inventory: Timestamp(0),
             latest: now,
+            shown: Timestamp(0),
+            learned: Arc::default(),
         };
         let knowledge = Knowledge::new(dictionary.clone(), &instance_id(), now);
         Arc::new(Self {
@@ -196,17 +201,14 @@ impl Registry {
     /// Where the proxy leads, to be told once at its start: what is not told is taken for somebody else's.
     pub fn leads(&self, routes: impl IntoIterator<Item = Route>) {
         self.routes.get_or_init(|| routes.into_iter().collect());
+        self.identify(Some(Timestamp(0)));
     }
 
     /// Rows for `/api/groups`: all that is known of groups, by cluster and name.
     #[must_use]
     pub fn groups(&self, now: Timestamp) -> Vec<GroupRow> {
-        self.knowledge.groups(&self.learned(), now)
-    }
-
-    /// What brokers have told of themselves.
-    fn learned(&self) -> Learned {
-        self.routes.get().map(|routes| Learned::of(routes)).unwrap_or_default()
+        let learned = lock(&self.state).learned.clone();
+        self.knowledge.groups(&learned, now)
     }
 
     /// Who reports.
@@ -291,12 +293,25 @@ impl Registry {
 
     /// All workers have been heard: takes a sample for rates and forgets what expired. To be called about once a second.
     pub fn settle(&self, now: Timestamp) {
-        if let Some(routes) = self.routes.get() {
-            Learned::of(routes).share(routes);
-        }
         self.read(self.knowledge.settle(now));
         let used = self.settle_series(now);
         self.read(self.knowledge.coverage(&used, now));
+        self.identify(Some(now));
+    }
+
+    /// Nothing more will be learned: what still waits for that is shown.
+    pub(crate) fn settle_at_last(&self) {
+        self.identify(None);
+    }
+
+    /// Finds out who the brokers are by `now`.
+    fn identify(&self, now: Option<Timestamp>) {
+        let Some(routes) = self.routes.get() else { return };
+        let learned = Learned::of(routes, now);
+        let state = &mut *lock(&self.state);
+        if *state.learned != learned {
+            state.rename(learned);
+        }
     }
 
     /// Returns what is used, by the series that live.
@@ -341,7 +356,8 @@ impl Registry {
         let state = &mut *lock(&self.state);
         state.release(now, &self.dictionary);
         let live = state.series.len() as i64;
-        let shown = state.series.values().filter(|entry| !entry.series.is_held());
+        let is_shown = |series: &Series| !series.is_held() && state.learned.shows(series);
+        let shown = state.series.values().filter(|entry| is_shown(&entry.series));
         let point = |entry: &Entry| {
             let Entry { series, start, value, exemplar, .. } = entry;
             Point { series: series.clone(), start: *start, value: value.clone(), exemplar: exemplar.clone() }
@@ -350,10 +366,12 @@ impl Registry {
         let series = self.dictionary.own_series(Metric::SelfSeries, Box::default());
         points.push(Point { series, start: now, value: Value::Gauge(live), exemplar: None });
         points.sort_unstable_by_key(|point| (point.series.metric(), point.series.number()));
+        let at = now.max(state.latest);
+        state.shown = at;
         Snapshot {
-            at: now.max(state.latest),
+            at,
             resource: self.resource.clone(),
-            learned: self.learned(),
+            learned: state.learned.clone(),
             points,
             gone: state.gone.iter().cloned().collect(),
         }
@@ -371,6 +389,7 @@ impl Registry {
         let series = self.dictionary.series(metric, labels.attributes(metric, None, &self.dictionary));
         let state = &mut *lock(&self.state);
         let now = state.latest;
+        broker.opens(now);
         state.add(&series, Change::Count(1), now, now, &self.dictionary);
     }
 
@@ -511,6 +530,32 @@ impl State {
         }
     }
 
+    /// Series whose brokers turn out to be others than was shown end and begin anew. What they counted since they were shown
+    /// last is not shown any more: late words are rare.
+    fn rename(&mut self, learned: Learned) {
+        let (learned, before, now) = (Arc::new(learned), self.learned.clone(), self.latest);
+        let mut renamed = Vec::new();
+        for entry in self.series.values_mut().filter(|entry| !entry.series.is_held()) {
+            if entry.start >= self.shown || !learned.renames(&before, &entry.series) {
+                continue;
+            }
+            renamed.push(entry.series.clone());
+            entry.start = now;
+            // What an up-down counter or a gauge says is true under any name.
+            if matches!(entry.value, Value::Counter(_) | Value::Histogram(_)) {
+                entry.value = Value::zero(entry.series.metric());
+            }
+        }
+        renamed.into_iter().for_each(|series| self.ends(series, now));
+        self.learned = learned;
+    }
+
+    fn ends(&mut self, series: Arc<Series>, at: Timestamp) {
+        self.gone_count += 1;
+        self.last_end = at;
+        self.gone.push_back(Gone { number: self.gone_count, series, learned: self.learned.clone(), at });
+    }
+
     fn expire(&mut self, now: Timestamp, expiry: u64, exported: u64) {
         let longest = expiry.saturating_mul(LONGEST_WAIT);
         let expired = |entry: &Entry| {
@@ -530,9 +575,7 @@ impl State {
             if entry.series.is_held() {
                 continue;
             }
-            self.gone_count += 1;
-            self.last_end = now;
-            self.gone.push_back(Gone { number: self.gone_count, series: entry.series, at: now });
+            self.ends(entry.series, now);
         }
         // They keep the names of their clients and topics alive, under the caps. Without an exporter nobody waits for
         // them; with one that never gets through, the oldest are given up.

@@ -18,7 +18,7 @@ pub struct Snapshot {
     /// Who reports.
     pub resource: Arc<Resource>,
     /// What more is known of brokers than their series say.
-    pub learned: Learned,
+    pub learned: Arc<Learned>,
     /// Every series, those of a metric together, in the order of the metric table.
     pub points: Vec<Point>,
     /// Series that have ended.
@@ -45,6 +45,8 @@ pub struct Gone {
     pub number: u64,
     /// Which series.
     pub series: Arc<Series>,
+    /// What was known of brokers then.
+    pub learned: Arc<Learned>,
     /// When it ended.
     pub at: Timestamp,
 }

@@ -5,10 +5,11 @@ mod scene;
 
 use std::time::Duration;
 
-use kafkascope_protocol::{Acks, ApiKey, Direction, ErrorCode, Observation, Outcome, TopicId};
+use kafkascope_protocol::{Acks, ApiKey, Broker as NamedBroker, Direction, ErrorCode, Observation, Outcome, TopicId};
 use kafkascope_telemetry::metric::Metric;
 use kafkascope_telemetry::{
-    Cap, Caps, ClientKey, CloseReason, Expiry, RefusalReason, Settings, Shard, Side, TcpFigures, Value,
+    Broker, Cap, Caps, ClientKey, CloseReason, Expiry, Gone, Point, RefusalReason, Route, Settings, Shard, Side,
+    Snapshot, TcpFigures, Value,
 };
 use proptest::prelude::*;
 use scene::{Ledger, Produce, SECOND, Scene, batch, fetch, produce};
@@ -300,4 +301,53 @@ proptest! {
             prop_assert!(names.insert((point.series.metric(), labels.clone())), "twice: {:?}", labels);
         }
     }
+}
+
+/// Brokers are named after a while: nothing is counted twice, and the old name ends.
+#[test]
+fn a_series_is_not_shown_under_two_names_at_a_time() {
+    for tells_after in [0, 10] {
+        let mut scene = Scene::new(Settings::default());
+        let broker = Broker::new("b2", 9092, None, None);
+        scene.broker = broker.clone();
+        scene.registry.leads([Route { listen: 19_092, broker }]);
+        let mut client = scene.connect("c");
+        client.exchange(&mut scene, ApiKey(18), 3);
+        // An export comes before the first round has ended.
+        let early = scene.registry.snapshot(scene.now);
+        assert_eq!(scene::series(&early, Metric::Requests).count(), 0);
+        let mut snapshot = early;
+        for _ in 0..tells_after {
+            snapshot = scene.collect();
+        }
+        let name = |snapshot: &Snapshot| {
+            let point = scene::series(snapshot, Metric::Requests).find(|point| has_api(point, "ApiVersions"))?;
+            let names = snapshot.learned.attributes(&point.series).map(|(key, value)| (key.name(), value.to_string()));
+            let ids: Vec<_> = names.filter(|(key, _)| IDS.contains(key)).map(|(_, id)| id).collect();
+            Some((ids, point.value.clone()))
+        };
+        assert_eq!(name(&snapshot), (tells_after > 0).then(|| (Vec::new(), Value::Counter(1))));
+
+        let seq = client.begin(&mut scene, ApiKey(3), 12);
+        let told = NamedBroker { seq, id: 7, host: b"b2", port: 19_092 };
+        client.observe(&mut scene, Observation::Broker(told));
+        client.observe(&mut scene, Observation::ClusterId(b"abc"));
+        client.answer(&mut scene, seq, Outcome::Answered, ErrorCode::NONE);
+        let renamed = scene.collect();
+        client.exchange(&mut scene, ApiKey(18), 3);
+        let snapshot = scene.collect();
+        let counted = if tells_after > 0 { 1 } else { 2 };
+        let named = vec!["abc".to_owned(), "7".to_owned()];
+        assert_eq!(name(&snapshot), Some((named, Value::Counter(counted))));
+        let ended = renamed.gone.iter().filter(|gone| gone.series.metric() == Metric::Requests);
+        let ids =
+            |gone: &Gone| gone.learned.attributes(&gone.series).filter(|(key, _)| IDS.contains(&key.name())).count();
+        assert_eq!(ended.map(ids).collect::<Vec<_>>(), if tells_after > 0 { vec![0] } else { vec![] });
+    }
+}
+
+const IDS: [&str; 2] = ["messaging.kafka.cluster.id", "kafkascope.broker.id"];
+
+fn has_api(point: &Point, api: &str) -> bool {
+    scene::has(&point.series, &[("kafka.api", api)])
 }

@@ -71,7 +71,7 @@ fn page(instance: &str, cursor: u64, more: bool, facts: &str) -> Vec<u8> {
 /// The end of a partition of `topic`.
 fn end(topic: &str, partition: &str, high: &str) -> String {
     let of = format!(r#"{{"cluster":"","topic":"{topic}","partition":{partition}}}"#);
-    format!(r#"{{"kind":"end","of":{of},"high":{high},"stable":-1,"start":-1,"plain":false,"at":1}}"#)
+    format!(r#"{{"kind":"end","of":{of},"high":{high},"stable":-1,"start":-1,"before":[-1,0],"plain":false,"at":1}}"#)
 }
 
 /// A proxy with these peers before an upstream that sends everything back.

@@ -156,13 +156,24 @@ impl Process {
 
     /// Waits until a line of /metrics begins with `name` and ends with `end`, its last labels and value.
     pub(crate) fn metric_becomes(&self, name: &str, end: &str) {
+        self.metric_where(name, |line| line.ends_with(end), &format!("becomes {end}"));
+    }
+
+    /// The line of /metrics that begins with `name` and has `part` in it, when it is there: a broker's series wait a moment for
+    /// its ids.
+    pub(crate) fn metric(&self, name: &str, part: &str) -> String {
+        self.metric_where(name, |line| line.contains(part), &format!("with {part}"))
+    }
+
+    fn metric_where(&self, name: &str, is_it: impl Fn(&str) -> bool, what: &str) -> String {
         let begun = Instant::now();
         loop {
-            let (_, metrics) = self.get("/metrics");
-            if metrics.lines().any(|line| line.starts_with(name) && line.ends_with(end)) {
-                return;
+            let (status, metrics) = self.get("/metrics");
+            assert_eq!(status, 200);
+            if let Some(line) = metrics.lines().find(|line| line.starts_with(name) && is_it(line)) {
+                return line.to_owned();
             }
-            assert!(begun.elapsed() < DEADLINE, "{name} becomes {end}:\n{metrics}");
+            assert!(begun.elapsed() < DEADLINE, "{name} {what}:\n{metrics}");
         }
     }
 }

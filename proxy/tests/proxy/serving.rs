@@ -174,8 +174,7 @@ fn without_descriptors_it_waits_and_lives_on() {
     while !echoes(&mut process.connect()) {
         assert!(begun.elapsed() < DEADLINE, "it serves again");
     }
-    let (_, metrics) = process.get("/metrics");
-    let failures = metrics.lines().find(|line| line.contains("out_of_descriptors")).unwrap();
+    let failures = process.metric("kafkascope_connections_refused_total", "out_of_descriptors");
     let failures: u64 = failures.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(u128::from(failures) <= begun.elapsed().as_millis() / 100 + 1, "{failures} attempts: it does not spin");
     assert!(process.is_running());
@@ -208,9 +207,7 @@ fn the_admin_server_tells_health_metrics_and_clients() {
     let mut client = process.connect();
     client.write_all(&api_versions(1)).unwrap();
     read(&mut client).unwrap();
-    let (status, metrics) = process.get("/metrics");
-    assert_eq!(status, 200);
-    let request = metrics.lines().find(|line| line.starts_with("kafkascope_requests_total{")).unwrap();
+    let request = process.metric("kafkascope_requests_total{", "");
     assert!(request.contains("ApiVersions") && request.contains("\"test\"") && request.ends_with(" 1"), "{request}");
     let (status, clients) = process.get("/api/clients");
     assert_eq!(status, 200);

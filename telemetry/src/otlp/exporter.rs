@@ -203,6 +203,9 @@ impl Totals {
     /// Returns how many points were not delivered.
     async fn export(&mut self, source: &impl Source, deadline: Option<Instant>) -> u64 {
         let now = source.collect().await;
+        if deadline.is_some() {
+            self.link.registry.settle_at_last();
+        }
         let snapshot = self.link.registry.snapshot(now);
         let last_gone = snapshot.gone.last().map_or(self.told, |gone| gone.number);
         let parts = metrics::parts(&snapshot, self.told, &self.baseline, self.shape);

@@ -18,6 +18,7 @@ use super::temporality::Baseline;
 use super::{PAYLOAD, resource, scalar, scope};
 use crate::exemplar::Exemplar;
 use crate::histogram::{self, SCALE, ZERO_EXPONENT};
+use crate::learned::Learned;
 use crate::metric::{Bounds, Descriptor, Kind, Unit};
 use crate::series::Series;
 use crate::snapshot::{Gone, Point, Snapshot, Value};
@@ -88,6 +89,10 @@ struct Writer<'a> {
     closed: bool,
 }
 
+fn attributes(learned: &Learned, series: &Series) -> Vec<KeyValue> {
+    learned.attributes(series).map(|(key, value)| scalar(key.name(), value)).collect()
+}
+
 /// A data point of any kind.
 enum DataPoint {
     Number(NumberDataPoint),
@@ -112,7 +117,7 @@ impl Writer<'_> {
         let series = &gone.series;
         let descriptor = series.metric().descriptor();
         let flags = DataPointFlags::NoRecordedValueMask as u32;
-        let (attributes, at) = (self.attributes(series), gone.at.0);
+        let (attributes, at) = (attributes(&gone.learned, series), gone.at.0);
         let point = match (descriptor.kind, self.shape.aggregation) {
             (Kind::Histogram(_), Aggregation::Exponential) => DataPoint::Exponential(ExponentialHistogramDataPoint {
                 attributes,
@@ -132,7 +137,8 @@ impl Writer<'_> {
     fn data_point(&self, series: &Series, start: u64, value: &Value, exemplar: Option<ProtoExemplar>) -> DataPoint {
         let descriptor = series.metric().descriptor();
         let per_unit = descriptor.unit.per_unit();
-        let (attributes, start_time_unix_nano, time_unix_nano) = (self.attributes(series), start, self.snapshot.at.0);
+        let (attributes, start_time_unix_nano, time_unix_nano) =
+            (attributes(&self.snapshot.learned, series), start, self.snapshot.at.0);
         let number = |value| {
             DataPoint::Number(NumberDataPoint {
                 attributes: attributes.clone(),
@@ -185,10 +191,6 @@ impl Writer<'_> {
                 }
             }
         }
-    }
-
-    fn attributes(&self, series: &Series) -> Vec<KeyValue> {
-        self.snapshot.learned.attributes(series).map(|(key, value)| scalar(key.name(), value)).collect()
     }
 
     fn add(&mut self, descriptor: &Descriptor, point: DataPoint, alone: bool) {
@@ -513,7 +515,7 @@ mod tests {
         let mut snapshot = snapshot(vec![point(9, Name::Requests, "c", Value::Counter(1))]);
         for (number, metric) in [(1, Name::Requests), (2, Name::Requests), (3, Name::RequestDuration)] {
             let series = point(number, metric, "a", Value::Counter(0)).series;
-            snapshot.gone.push(Gone { number, series, at: Timestamp(1_500) });
+            snapshot.gone.push(Gone { number, series, learned: Arc::default(), at: Timestamp(1_500) });
         }
         let metrics = wire(&parts(&snapshot, 1, &Baseline::default(), Shape::default()));
         let flags: Vec<u32> = metrics
