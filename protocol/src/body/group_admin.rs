@@ -3,9 +3,10 @@
 //! Left out: which groups and partitions were asked for; a response names them.
 
 use crate::{
-    CommittedGroup, CommittedOffset, Direction, ErrorCode, GroupDeleted, Observation, Sink,
+    CommittedGroup, Direction, ErrorCode, GroupDeleted, Observation, Sink,
     body::{
         Context,
+        offset_fetch::committed,
         tree::{ALWAYS, At, NEVER, Then},
     },
     reader::{Halt, Read, Reader},
@@ -59,17 +60,8 @@ pub(super) fn delete_offsets_response<S: Sink>(
         (1, 0) => at.topic(Direction::Response, NEVER, reader, context),
         (2, _) => {
             let partition = reader.i32();
-            let error = ErrorCode(reader.i16());
-            reader.commit()?;
-            context.entry.failed(error);
-            context.sink.observe(Observation::CommittedOffset(CommittedOffset {
-                seq: context.seq(),
-                topic: context.memory.topics.describe(at.topic),
-                partition,
-                offset: -1,
-                error,
-            }));
-            Ok(Then::End)
+            // Nothing is committed any more.
+            committed(at, partition, -1, reader, context)
         }
         _ => Ok(Then::End),
     }

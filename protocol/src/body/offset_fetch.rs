@@ -57,18 +57,29 @@ pub(super) fn response<S: Sink>(at: &mut At, reader: &mut Reader<'_, '_>, contex
             let offset = reader.i64();
             at.since(LEADER_EPOCH, || reader.i32());
             let _metadata = reader.nullable_string(at.flexible);
-            let error = ErrorCode(reader.i16());
-            reader.commit()?;
-            context.entry.failed(error);
-            context.sink.observe(Observation::CommittedOffset(CommittedOffset {
-                seq: context.seq(),
-                topic: context.memory.topics.describe(at.topic),
-                partition,
-                offset,
-                error,
-            }));
-            Ok(Then::End)
+            committed(at, partition, offset, reader, context)
         }
         _ => Ok(Then::End),
     }
+}
+
+/// The end of a partition of a response, which is its error: tells what is committed of it.
+pub(super) fn committed<S: Sink>(
+    at: &At,
+    partition: i32,
+    offset: i64,
+    reader: &mut Reader<'_, '_>,
+    context: &mut Context<'_, S>,
+) -> Read<Then> {
+    let error = ErrorCode(reader.i16());
+    reader.commit()?;
+    context.entry.failed(error);
+    context.sink.observe(Observation::CommittedOffset(CommittedOffset {
+        seq: context.seq(),
+        topic: context.memory.topics.describe(at.topic),
+        partition,
+        offset,
+        error,
+    }));
+    Ok(Then::End)
 }

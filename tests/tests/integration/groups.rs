@@ -12,11 +12,11 @@ use kafkascope_tests::port::Port;
 use kafkascope_tests::proxy::{Proxy, ProxySpec};
 use kafkascope_tests::testbed::Need;
 use libtest_mimic::Trial;
-use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
 
+use crate::health::client;
 use crate::stage::{Stage, Stages};
 use crate::trial::trial;
 
@@ -74,7 +74,7 @@ fn deleted(stage: &mut Stage) -> Result<()> {
     let Stage { cluster, proxy, .. } = stage;
     let front = cluster.front();
     cluster.create_topic(TOPIC, 2, 3)?;
-    let producer: BaseProducer = client(&front).create()?;
+    let producer: BaseProducer = client(&front, TOPIC).create()?;
     for number in 0..RECORDS {
         let record = BaseRecord::<(), [u8]>::to(TOPIC).partition((number % 2) as i32).payload(b"record");
         producer.send(record).map_err(|(error, _)| error)?;
@@ -83,7 +83,7 @@ fn deleted(stage: &mut Stage) -> Result<()> {
     let groups = ["without-offsets", "without-members", "with-all"];
     for group in groups {
         let consumer: BaseConsumer =
-            client(&front).set("group.id", group).set("auto.offset.reset", "earliest").create()?;
+            client(&front, TOPIC).set("group.id", group).set("auto.offset.reset", "earliest").create()?;
         consumer.subscribe(&[TOPIC])?;
         let mut read = 0;
         eventually("all records", PATIENCE, || {
@@ -119,12 +119,6 @@ fn deleted(stage: &mut Stage) -> Result<()> {
     is("kafka_consumer_group_offset_sum", groups[2], 0)?;
     tell("org.apache.kafka.tools.TopicCommand", &["--delete", "--topic", TOPIC])?;
     gone(&[("topic", TOPIC)])
-}
-
-fn client(servers: &str) -> ClientConfig {
-    let mut configuration = ClientConfig::new();
-    configuration.set("bootstrap.servers", servers).set("client.id", "deleted");
-    configuration
 }
 
 fn a_proxy_for_each_broker() -> Result<()> {

@@ -272,7 +272,7 @@ fn is_named(cluster: &Cluster, broker: &Broker, proxy: &Proxy) -> Result<()> {
     Ok(())
 }
 
-fn client(servers: &str, id: &str) -> ClientConfig {
+pub(crate) fn client(servers: &str, id: &str) -> ClientConfig {
     let mut configuration = ClientConfig::new();
     configuration.set("bootstrap.servers", servers).set("client.id", id);
     configuration
