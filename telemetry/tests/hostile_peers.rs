@@ -87,6 +87,7 @@ fn position(topic: &str, partition: i32, asked: i64, at: u64) -> Fact {
         began: (0, at),
         read_committed: false,
         left: false,
+        ended: false,
     })
 }
 

@@ -89,8 +89,10 @@ pub struct Position<T = Arc<str>> {
     pub began: (i64, u64),
     /// Records of open transactions are kept from it.
     pub read_committed: bool,
-    /// It has been taken out of the fetch session, or the connection has ended.
+    /// It has been taken out of the fetch session.
     pub left: bool,
+    /// The connection has ended.
+    pub ended: bool,
 }
 
 /// What a group has committed.
@@ -247,9 +249,20 @@ impl<T> Fact<T> {
             Self::End(End { of, high, stable, start, before, plain, at }) => {
                 Fact::End(End { of: of.named(name), high, stable, start, before, plain, at })
             }
-            Self::Position(Position { of, client, connection, asked, next, at, began, read_committed, left }) => {
+            Self::Position(Position {
+                of,
+                client,
+                connection,
+                asked,
+                next,
+                at,
+                began,
+                read_committed,
+                left,
+                ended,
+            }) => {
                 let of = of.named(name);
-                Fact::Position(Position { of, client, connection, asked, next, at, began, read_committed, left })
+                Fact::Position(Position { of, client, connection, asked, next, at, began, read_committed, left, ended })
             }
             Self::Commit(commit) => Fact::Commit(commit.named(name)),
             Self::Pending(Pending { transaction, epoch, commit }) => {

@@ -179,7 +179,7 @@ pub(crate) fn positions<'a>(
 
 /// Whether a client still reads there.
 fn reads(position: &Position, seen: u64, seats: &[(&GroupName, &Seat)], of: &PartitionName, now: u64) -> bool {
-    if now.saturating_sub(seen) > READING {
+    if position.ended || now.saturating_sub(seen) > READING {
         return false;
     }
     // Out of the session: it has records in store, or the partition was taken from it.

@@ -304,9 +304,9 @@ impl Watches {
             let Some(watch) = self.rows.get_mut(index as usize) else { continue };
             let fetcher = self.fetchers.get(watch.fetcher as usize);
             (watch.asked_at, watch.high_again) = (watch.fresh(fetcher), watch.high_until(fetcher));
-            watch.session = 0;
+            (watch.session, watch.closed) = (0, true);
             if watch.asked >= 0 && fetcher.is_some_and(|fetcher| fetcher.is_consumer) {
-                (watch.left, watch.position_changed) = (true, true);
+                watch.position_changed = true;
                 // Told here: the fetcher will be another's.
                 if let (Some(fetcher), true) = (fetcher, self.told.len() < TOLD)
                     && let Some(position) = watch.position(fetcher)
@@ -315,7 +315,6 @@ impl Watches {
                 }
             }
             watch.asked = NONE;
-            watch.closed = true;
         }
         self.free_fetchers.extend(fetcher);
     }
@@ -426,6 +425,7 @@ impl Watch {
             began: (self.began.0, self.began.1.0),
             read_committed: fetcher.read_committed,
             left: self.left,
+            ended: self.closed,
         })
     }
 }
