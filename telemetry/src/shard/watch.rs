@@ -305,16 +305,12 @@ impl Watches {
             let fetcher = self.fetchers.get(watch.fetcher as usize);
             (watch.asked_at, watch.high_again) = (watch.fresh(fetcher), watch.high_until(fetcher));
             (watch.session, watch.closed) = (0, true);
-            if watch.asked >= 0 && fetcher.is_some_and(|fetcher| fetcher.is_consumer) {
-                watch.position_changed = true;
-                // Told here: the fetcher will be another's.
-                if let (Some(fetcher), true) = (fetcher, self.told.len() < TOLD)
-                    && let Some(position) = watch.position(fetcher)
-                {
-                    self.told.push(Told::Fact(Fact::Position(position)));
-                }
-            }
+            // Told here: the fetcher will be another's.
+            let position = fetcher.filter(|fetcher| fetcher.is_consumer).and_then(|fetcher| watch.position(fetcher));
             watch.asked = NONE;
+            if let Some(position) = position {
+                self.tell(Told::Fact(Fact::Position(position)));
+            }
         }
         self.free_fetchers.extend(fetcher);
     }

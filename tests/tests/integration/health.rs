@@ -237,14 +237,14 @@ fn bypass() -> Result<()> {
         let asker: BaseConsumer = client(&broker.front().to_string(), "asker").create()?;
         asker.fetch_metadata(Some(MOVES), PATIENCE)?;
     }
-    let second = cluster.brokers().get(1).context("no second broker")?.front();
+    let second = cluster.brokers().get(1).context("no second broker")?.front().port();
     let scrape = eventually("a word on both brokers", Duration::from_secs(60), || {
         let scrape = proxy.metrics()?;
         Ok((scrape.select("kafkascope_coverage", &[]).count() == 2).then_some(scrape))
     })?;
     let covered = |id: &str| scrape.sum("kafkascope_coverage", &[("kafkascope_broker_id", id)]);
     ensure!(covered("1") == Some(1.0), "broker 1:\n{}", scrape.show("kafkascope_coverage"));
-    let port = second.port().to_string();
+    let port = second.to_string();
     let past = scrape.sum("kafkascope_coverage", &[("kafkascope_broker_id", "2"), ("server_port", &port)]);
     ensure!(past == Some(0.0), "broker 2:\n{}", scrape.show("kafkascope_coverage"));
     let log = proxy.log();
