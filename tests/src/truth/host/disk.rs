@@ -14,7 +14,8 @@ use rustix::fs::{Advice, fadvise, fstat, major, minor};
 use super::Break;
 use super::actor::{FDATASYNCS, FSYNCS};
 use super::stage::{Stage, counted, growth, output, say};
-use super::tracing::Tracing;
+use super::tracing::{Calls, Tracing};
+use crate::eventually::eventually;
 use crate::java::Tool;
 use crate::prometheus::Scrape;
 use crate::truth::row::{Figure, Measured, Row, Tolerance};
@@ -205,6 +206,15 @@ fn of_a_program(stage: &Stage) -> Result<Vec<Row>> {
     Ok(rows.into())
 }
 
+/// What both sides say of the broker, with no call of it in between: it flushes by itself, too.
+fn at_once(stage: &Stage, oracle: &Tracing) -> Result<(Calls, Scrape)> {
+    eventually("no fsync while both sides are read", Duration::from_secs(30), || {
+        let before = oracle.of(stage.broker()?)?;
+        let (scrape, after) = (stage.scrape()?, oracle.of(stage.broker()?)?);
+        Ok((before.count == after.count).then_some((after, scrape)))
+    })
+}
+
 /// A topic whose every append is flushed.
 fn of_the_broker(stage: &Stage) -> Result<Vec<Row>> {
     say("a topic that is flushed at each append");
@@ -218,8 +228,7 @@ fn of_the_broker(stage: &Stage) -> Result<Vec<Row>> {
         .run(Duration::from_secs(60))?;
     let labels = [("kafkascope_process_name", "broker-1")];
     let oracle = Tracing::begin()?;
-    let before = stage.scrape()?;
-    let began = oracle.of(stage.broker()?)?;
+    let (began, before) = at_once(stage, &oracle)?;
     let mut configuration = ClientConfig::new();
     configuration.set("bootstrap.servers", server).set("linger.ms", "0");
     let producer: BaseProducer = configuration.create()?;
@@ -228,7 +237,7 @@ fn of_the_broker(stage: &Stage) -> Result<Vec<Row>> {
         ensure!(sent.is_ok(), "the producer takes no record");
         producer.flush(Duration::from_secs(30))?;
     }
-    let (ended, after) = (oracle.of(stage.broker()?)?, stage.scrape()?);
+    let (ended, after) = at_once(stage, &oracle)?;
     let calls = ended.count.saturating_sub(began.count) as f64;
     let truth_ms = (ended.seconds - began.seconds) * 1e3 / calls.max(1.0);
     let count = growth(&before, &after, &format!("{FSYNC}_count"), &labels);
