@@ -199,11 +199,19 @@ pub struct Broker {
     port: u16,
     id: Option<i32>,
     cluster: Option<Arc<str>>,
-    /// What was learned of it. The first word stands: nobody can make series of it.
-    learned_id: OnceLock<i32>,
-    learned_cluster: OnceLock<Arc<str>>,
+    /// What its clients were told. The first word stands: nobody can make series of it.
+    told: Ids,
+    /// What is said elsewhere, which counts until its own clients are told.
+    heard: Ids,
     /// When the first client came.
     opened: OnceLock<Timestamp>,
+}
+
+/// Ids of a broker.
+#[derive(Debug, Default)]
+struct Ids {
+    node: OnceLock<i32>,
+    cluster: OnceLock<Arc<str>>,
 }
 
 impl Broker {
@@ -212,9 +220,9 @@ impl Broker {
     pub fn new(address: &str, port: u16, id: Option<i32>, cluster: Option<&str>) -> Arc<Self> {
         static NUMBERS: AtomicU32 = AtomicU32::new(1);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let (learned_id, learned_cluster, opened) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (address, cluster) = (address.into(), cluster.map(Into::into));
-        Arc::new(Self { number, address, port, id, cluster, learned_id, learned_cluster, opened })
+        let (told, heard, opened) = Default::default();
+        Arc::new(Self { number, address, port, id, cluster, told, heard, opened })
     }
 
     pub(crate) fn number(&self) -> u32 {
@@ -242,12 +250,22 @@ impl Broker {
     /// Node id, by now.
     #[must_use]
     pub fn known_id(&self) -> Option<i32> {
-        self.id.or_else(|| self.learned_id.get().copied())
+        self.id.or_else(|| self.told.node.get().or(self.heard.node.get()).copied())
     }
 
-    /// Clients are told that this is node `id`.
-    pub(crate) fn is_node(&self, id: i32) {
-        self.learned_id.get_or_init(|| id);
+    /// Whether it would be news which node it is.
+    pub(crate) fn awaits_id(&self) -> bool {
+        self.id.is_none() && self.told.node.get().is_none()
+    }
+
+    /// Clients are told here that this is node `id`.
+    pub(crate) fn learn_id(&self, id: i32) {
+        self.told.node.get_or_init(|| id);
+    }
+
+    /// Clients are told elsewhere that this is node `id`.
+    pub(crate) fn hear_of_id(&self, id: i32) {
+        self.heard.node.get_or_init(|| id);
     }
 
     /// The name of its cluster, if it was given one.
@@ -259,12 +277,22 @@ impl Broker {
     /// The name of its cluster, or else the id, by now.
     #[must_use]
     pub fn known_cluster(&self) -> Option<&Arc<str>> {
-        self.cluster.as_ref().or_else(|| self.learned_cluster.get())
+        self.cluster.as_ref().or_else(|| self.told.cluster.get().or(self.heard.cluster.get()))
     }
 
-    /// It is of the cluster with this id.
-    pub(crate) fn is_of_cluster(&self, id: &Arc<str>) {
-        self.learned_cluster.get_or_init(|| id.clone());
+    /// Whether it would be news to which cluster it belongs.
+    pub(crate) fn awaits_cluster(&self) -> bool {
+        self.cluster.is_none() && self.told.cluster.get().is_none()
+    }
+
+    /// Its clients are told that it is of the cluster with this id.
+    pub(crate) fn learn_cluster(&self, id: &Arc<str>) {
+        self.told.cluster.get_or_init(|| id.clone());
+    }
+
+    /// It is of the cluster with this id, as is said of other brokers.
+    pub(crate) fn hear_of_cluster(&self, id: &Arc<str>) {
+        self.heard.cluster.get_or_init(|| id.clone());
     }
 
     /// A client comes at `at`.

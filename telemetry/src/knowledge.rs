@@ -22,13 +22,14 @@ pub(crate) mod cluster;
 mod delivery;
 mod ends;
 pub mod fact;
+mod identity;
 mod lag;
 mod members;
 mod page;
 mod rebalances;
 mod report;
 mod rows;
-mod state;
+pub(crate) mod state;
 mod store;
 mod transactions;
 mod weight;
@@ -39,7 +40,7 @@ use std::sync::{Arc, Mutex};
 use kafkascope_protocol::Timestamp;
 
 use crate::dictionary::{Dictionary, lock};
-use crate::health::coverage::Usage;
+use crate::health::coverage::{Route, Usage};
 use crate::learned::Learned;
 use crate::readings::Readings;
 use fact::{Fact, Told};
@@ -148,6 +149,11 @@ impl Knowledge {
     /// All that is known of groups, by cluster and name.
     pub(crate) fn groups(&self, learned: &Learned, now: Timestamp) -> Vec<GroupRow> {
         rows::groups(&lock(&self.state), learned, now)
+    }
+
+    /// Tells the brokers of `routes` who they are.
+    pub(crate) fn identify(&self, routes: &[Route]) {
+        lock(&self.state).identify(routes);
     }
 
     /// Who works past this proxy, by what is `used` of it.

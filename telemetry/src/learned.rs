@@ -1,4 +1,4 @@
-//! What brokers say of themselves while traffic passes: the id of their cluster, and their node ids.
+//! What is said of brokers while traffic passes here or at other proxies: the id of their cluster, and their node ids.
 //!
 //! Series are told apart by what was known beforehand. What is learned belongs to all of a broker's series alike, so it is
 //! added where they are shown. Clients ask soon after they have connected: until then, but for at most [`HOLD`], a broker's
@@ -14,8 +14,9 @@ use crate::dictionary::Broker;
 use crate::health::coverage::Route;
 use crate::series::Series;
 
-/// How long the series of a broker wait for its ids, from its first connection on: 2 s.
-const HOLD: u64 = 2_000_000_000;
+/// How long the series of a broker wait for its ids, from its first connection on: 5 s. What another proxy is told comes
+/// some 3 s later.
+const HOLD: u64 = 5_000_000_000;
 
 /// What was learned by a time of the brokers that routes lead to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,17 +45,13 @@ impl Identity {
 }
 
 impl Learned {
-    /// Of the brokers of `routes`. One that has told no cluster yet is taken to be of the others' cluster. `None`: nothing more
-    /// will be learned.
+    /// Of the brokers of `routes`. `None`: nothing more will be learned.
     pub(crate) fn of(routes: &[Route], now: Option<Timestamp>) -> Self {
         let brokers = || routes.iter().map(|route| &*route.broker);
         let is_named = brokers().any(|broker| broker.cluster().is_some());
         let mut clusters = brokers().filter_map(Broker::known_cluster);
         let first = clusters.next().filter(|first| clusters.all(|other| other == *first));
         let cluster = first.filter(|_| !is_named).cloned();
-        if let Some(cluster) = &cluster {
-            brokers().for_each(|broker| broker.is_of_cluster(cluster));
-        }
         let brokers: BTreeMap<u32, Identity> =
             brokers().map(|broker| (broker.number(), Identity::of(broker, now))).collect();
         let waits =
@@ -129,16 +126,19 @@ mod tests {
     fn brokers_are_of_one_cluster_unless_they_say_otherwise() {
         let routes = routes(&[None, None, None]);
         assert_eq!(cluster(&Learned::of(&routes, NOW)), None);
-        routes[0].broker.is_of_cluster(&"a".into());
+        routes[0].broker.learn_cluster(&"a".into());
         assert_eq!(cluster(&Learned::of(&routes, NOW)), Some("a"));
-        assert_eq!(known(&routes), [Some("a"); 3], "those that have not told, too");
+        routes[1].broker.hear_of_cluster(&"b".into());
+        assert_eq!(cluster(&Learned::of(&routes, NOW)), None);
+        routes[1].broker.learn_cluster(&"a".into());
+        assert_eq!(cluster(&Learned::of(&routes, NOW)), Some("a"), "what its own clients are told counts");
     }
 
     #[test]
     fn where_clusters_differ_each_broker_has_its_own_and_topics_have_none() {
         let routes = routes(&[None, None, None]);
-        routes[0].broker.is_of_cluster(&"a".into());
-        routes[1].broker.is_of_cluster(&"b".into());
+        routes[0].broker.learn_cluster(&"a".into());
+        routes[1].broker.learn_cluster(&"b".into());
         assert_eq!(cluster(&Learned::of(&routes, NOW)), None);
         assert_eq!(known(&routes), [Some("a"), Some("b"), None]);
     }
@@ -147,8 +147,8 @@ mod tests {
     fn a_name_stands_and_what_was_told_first() {
         let routes = routes(&[Some("mine"), None]);
         for broker in routes.iter().map(|route| &route.broker) {
-            broker.is_of_cluster(&"a".into());
-            broker.is_of_cluster(&"b".into());
+            broker.learn_cluster(&"a".into());
+            broker.learn_cluster(&"b".into());
         }
         assert_eq!(known(&routes), [Some("mine"), Some("a")]);
         assert_eq!(cluster(&Learned::of(&routes, NOW)), None, "a topic without a cluster may be of either");
@@ -164,11 +164,11 @@ mod tests {
         assert!(waits(6 * HOLD - 1));
         assert!(!waits(6 * HOLD));
         assert!(!Learned::of(&routes, None).waits, "at the end");
-        broker.is_of_cluster(&"a".into());
+        broker.hear_of_cluster(&"a".into());
         assert!(!waits(5 * HOLD));
         let of_broker = |learned: Learned| learned.brokers[&broker.number()].waits;
         assert!(of_broker(Learned::of(&routes, Some(Timestamp(5 * HOLD)))), "for its node id");
-        broker.is_node(1);
+        broker.hear_of_id(1);
         assert!(!of_broker(Learned::of(&routes, Some(Timestamp(5 * HOLD)))));
     }
 }

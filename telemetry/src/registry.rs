@@ -307,6 +307,7 @@ impl Registry {
     /// Finds out who the brokers are by `now`.
     fn identify(&self, now: Option<Timestamp>) {
         let Some(routes) = self.routes.get() else { return };
+        self.knowledge.identify(routes);
         let learned = Learned::of(routes, now);
         let state = &mut *lock(&self.state);
         if *state.learned != learned {

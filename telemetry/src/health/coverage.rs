@@ -16,16 +16,12 @@ use super::sighting::NamedBroker;
 use crate::attribute::{Attribute as A, Value};
 use crate::dictionary::{Broker, Client};
 use crate::knowledge::cluster;
+use crate::knowledge::fact::BrokerName;
+use crate::knowledge::state::{BROKER_LIFE, BROKERS};
 use crate::metric::Metric;
 use crate::readings::Readings;
 use crate::series::Series;
 use crate::snapshot;
-
-/// Brokers that are remembered: the largest clusters have some hundred.
-const BROKERS: usize = 4_096;
-
-/// A broker that clients are not told of any more is forgotten: after 15 min. They ask for metadata every 5 min.
-const LIFE: u64 = 900_000_000_000;
 
 /// Nothing is said of a broker that is new: clients connect when they have been told. 15 s.
 const NEW: u64 = 15_000_000_000;
@@ -54,6 +50,19 @@ pub struct Route {
     pub broker: Arc<Broker>,
 }
 
+impl Route {
+    /// Whether it leads to the broker that clients are told of as `named`.
+    pub(crate) fn leads_to(&self, named: &BrokerName) -> bool {
+        let broker = &self.broker;
+        let same_cluster = broker.cluster().map_or("", |cluster| cluster) == &*named.cluster;
+        let is_it = match broker.id() {
+            Some(id) => id == named.id,
+            None => self.listen == named.port || (broker.port() == named.port && broker.address() == &*named.host),
+        };
+        same_cluster && is_it
+    }
+}
+
 /// Brokers that clients were told of.
 #[derive(Debug, Default)]
 pub(super) struct Named {
@@ -65,7 +74,7 @@ pub(super) struct Named {
 
 #[derive(Debug)]
 struct Seen {
-    broker: NamedBroker,
+    named: NamedBroker,
     first: u64,
     last: u64,
     logged: bool,
@@ -147,47 +156,32 @@ const AT_START: [&str; 6] =
     ["ApiVersions", "SaslHandshake", "SaslAuthenticate", "Metadata", "DescribeCluster", "GetTelemetrySubscriptions"];
 
 impl Named {
-    pub(super) fn learn(&mut self, broker: NamedBroker, now: u64) {
-        let key = (broker.cluster.clone(), broker.id);
+    pub(super) fn learn(&mut self, named: NamedBroker, now: u64) {
+        let key = (named.broker.cluster.clone(), named.broker.id);
         let known = self.brokers.len();
         match self.brokers.get_mut(&key) {
-            Some(seen) if (&seen.broker.host, seen.broker.port) == (&broker.host, broker.port) => seen.last = now,
+            Some(seen) if seen.named.broker == named.broker => seen.last = now,
             None if known >= BROKERS => self.lost += 1,
             _ => {
-                self.brokers.insert(key, Seen { broker, first: now, last: now, logged: false });
+                self.brokers.insert(key, Seen { named, first: now, last: now, logged: false });
             }
         }
     }
 
     pub(super) fn expire(&mut self, now: u64) {
-        self.brokers.retain(|_, seen| now.saturating_sub(seen.last) <= LIFE);
+        self.brokers.retain(|_, seen| now.saturating_sub(seen.last) <= BROKER_LIFE);
     }
 
     pub(super) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
     }
 
-    /// Tells brokers their node ids, where one route leads to one broker that clients are told of.
-    fn number(&self, routes: &[Route]) {
-        for route in routes.iter().filter(|route| route.broker.known_id().is_none()) {
-            let named =
-                |route| self.brokers.values().map(|seen| &seen.broker).filter(move |broker| leads_to(route, broker));
-            let mut brokers = named(route);
-            if let (Some(broker), None) = (brokers.next(), brokers.next())
-                && routes.iter().filter(|other| leads_to(other, broker)).count() == 1
-            {
-                route.broker.is_node(broker.id);
-            }
-        }
-    }
-
     pub(super) fn report(&mut self, used: &Usage, readings: &mut Readings) {
-        self.number(&used.routes);
         let now = readings.at().0;
-        let mut uncovered: HashMap<Arc<str>, NamedBroker> = HashMap::new();
+        let mut uncovered: HashMap<Arc<str>, i32> = HashMap::new();
         for seen in self.brokers.values_mut() {
-            let broker = &seen.broker;
-            let routes: Vec<&Route> = used.routes.iter().filter(|route| leads_to(route, broker)).collect();
+            let NamedBroker { broker, client } = &seen.named;
+            let routes: Vec<&Route> = used.routes.iter().filter(|route| route.leads_to(broker)).collect();
             let last = routes.iter().filter_map(|route| used.brokers.get(&route.broker.number())).max();
             let is_covered = last.is_some_and(|last| now.saturating_sub(*last) <= USED);
             if !is_covered && now.saturating_sub(seen.first) < NEW {
@@ -204,13 +198,13 @@ impl Named {
                 seen.logged = false;
                 continue;
             }
-            uncovered.insert(broker.cluster.clone(), broker.clone());
+            uncovered.insert(broker.cluster.clone(), broker.id);
             let is_past_us = routes.iter().all(|route| route.listen != broker.port && route.broker.id().is_none());
             if is_past_us && !seen.logged && now.saturating_sub(self.logged) >= LOGGED {
                 (seen.logged, self.logged) = (true, now);
                 tracing::warn!(
-                    client = &*broker.client.id,
-                    address = &*broker.client.address,
+                    client = &*client.id,
+                    address = &*client.address,
                     broker = broker.id,
                     host = &*broker.host,
                     port = broker.port,
@@ -223,7 +217,7 @@ impl Named {
 
     /// Clients whose group lives here and that read elsewhere. Heartbeats alone are also those of members without
     /// partitions, so they count only where there is an elsewhere.
-    fn clients(&mut self, used: &Usage, uncovered: &HashMap<Arc<str>, NamedBroker>, readings: &mut Readings) {
+    fn clients(&mut self, used: &Usage, uncovered: &HashMap<Arc<str>, i32>, readings: &mut Readings) {
         let now = readings.at().0;
         let mut elsewhere: HashMap<&Arc<str>, i64> = HashMap::new();
         let mut still = HashSet::new();
@@ -251,7 +245,7 @@ impl Named {
                 tracing::warn!(
                     client = usage.client.id(),
                     address = usage.client.address(),
-                    broker = past.map(|broker| broker.id),
+                    broker = past,
                     "a client's group is seen here and what it reads is not: it connects past this proxy, or has paused"
                 );
             }
@@ -261,14 +255,4 @@ impl Named {
             readings.state(Metric::ClientsElsewhere, cluster::attribute(cluster).as_slice(), count);
         }
     }
-}
-
-fn leads_to(route: &Route, named: &NamedBroker) -> bool {
-    let broker = &route.broker;
-    let same_cluster = broker.cluster().map_or("", |cluster| cluster) == &*named.cluster;
-    let is_it = match broker.id() {
-        Some(id) => id == named.id,
-        None => route.listen == named.port || (broker.port() == named.port && broker.address() == &*named.host),
-    };
-    same_cluster && is_it
 }

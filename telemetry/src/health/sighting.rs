@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kafkascope_protocol::TopicId;
 
-use crate::knowledge::fact::{ClientName, PartitionName};
+use crate::knowledge::fact::{BrokerName, ClientName, PartitionName};
 
 /// Something that was seen. `T` is a topic, or its label.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,10 +45,7 @@ pub(crate) struct Answer<T = Arc<str>> {
 /// A broker that a client was told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NamedBroker {
-    pub(crate) cluster: Arc<str>,
-    pub(crate) id: i32,
-    pub(crate) host: Arc<str>,
-    pub(crate) port: u16,
+    pub(crate) broker: BrokerName,
     pub(crate) client: ClientName,
 }
 

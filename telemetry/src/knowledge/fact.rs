@@ -49,6 +49,10 @@ pub enum Fact<T = Arc<str>> {
     Member(Member<T>),
     /// The name of a topic id.
     Topic(TopicName),
+    /// The id of a cluster.
+    Cluster(ClusterId),
+    /// A broker that clients were told of.
+    Broker(BrokerName),
 }
 
 /// Where a partition begins and ends.
@@ -204,6 +208,26 @@ pub struct TopicName {
     pub name: Arc<str>,
 }
 
+/// The id of a cluster that has no name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterId {
+    /// The id.
+    pub id: Arc<str>,
+}
+
+/// A broker that clients were told of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerName {
+    /// The cluster's name.
+    pub cluster: Arc<str>,
+    /// Its node id.
+    pub id: i32,
+    /// The host that clients are told.
+    pub host: Arc<str>,
+    /// The port that clients are told.
+    pub port: u16,
+}
+
 /// What only the proxy that saw it has to do with.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Note<T = Arc<str>> {
@@ -297,6 +321,8 @@ impl<T> Fact<T> {
                 })
             }
             Self::Topic(topic) => Fact::Topic(topic),
+            Self::Cluster(cluster) => Fact::Cluster(cluster),
+            Self::Broker(broker) => Fact::Broker(broker),
         }
     }
 }
@@ -337,7 +363,7 @@ impl<T> Told<T> {
             }
             Self::Note(Note::Jump(jump)) => visit(&jump.of.topic),
             Self::Sighting(sighting) => sighting.topic().into_iter().for_each(visit),
-            Self::Fact(Fact::Transaction(_) | Fact::Topic(_)) | Self::Note(_) => {}
+            Self::Fact(Fact::Transaction(_) | Fact::Topic(_) | Fact::Cluster(_) | Fact::Broker(_)) | Self::Note(_) => {}
         }
     }
 }

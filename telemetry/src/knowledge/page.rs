@@ -3,7 +3,9 @@
 use kafkascope_protocol::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::fact::{ClientName, Commit, End, Fact, Member, PartitionName, Pending, Position, TopicName, TransactionEnd};
+use super::fact::{
+    ClientName, ClusterId, Commit, End, Fact, Member, PartitionName, Pending, Position, TopicName, TransactionEnd,
+};
 use super::state::State;
 use super::store::{Known, OWN};
 
@@ -89,6 +91,12 @@ pub(super) fn page(state: &State, instance: &str, cursor: u64) -> Page {
             facts.push((known.version, Fact::Topic(topic)));
         }
     }
+    for (id, known) in state.clusters.iter() {
+        facts.extend(changed(known, cursor).map(|known| (known.version, Fact::Cluster(ClusterId { id: id.clone() }))));
+    }
+    for (_, known) in state.brokers.iter() {
+        facts.extend(changed(known, cursor).map(|known| (known.version, Fact::Broker(known.value.clone()))));
+    }
     facts.sort_unstable_by_key(|(version, _)| *version);
     let mut weight = 0;
     let mut fits = |(_, fact): &(u64, Fact)| {
@@ -139,7 +147,7 @@ pub(super) fn dated(mut fact: Fact, now: Timestamp) -> Fact {
             date(at);
             date(&mut began.1);
         }
-        Fact::Topic(_) => {}
+        Fact::Topic(_) | Fact::Cluster(_) | Fact::Broker(_) => {}
     }
     fact
 }
@@ -190,6 +198,8 @@ pub(super) fn check(fact: &Fact, now: Timestamp) -> Result<(), InvalidFact> {
                 && time(member.at)
         }
         Fact::Topic(topic) => name(&topic.cluster) && name(&topic.name),
+        Fact::Cluster(cluster) => name(&cluster.id) && !cluster.id.is_empty(),
+        Fact::Broker(broker) => name(&broker.cluster) && name(&broker.host) && broker.id >= 0,
     };
     if holds { Ok(()) } else { Err(InvalidFact) }
 }

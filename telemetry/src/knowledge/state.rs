@@ -8,15 +8,15 @@ use kafkascope_protocol::{ErrorCode, Timestamp, TopicId};
 use super::cluster;
 use super::ends::Ends;
 use super::fact::{
-    ClientName, Commit, End, Fact, Jump, Member, Note, PartitionName, Pending, Position, Told, TransactionEnd,
-    TransactionName,
+    BrokerName, ClientName, Commit, End, Fact, Jump, Member, Note, PartitionName, Pending, Position, Told,
+    TransactionEnd, TransactionName,
 };
 use super::members::{Attribution, GroupName, MemberName, Seat};
 use super::rebalances::{Epochs, Rebalance, Rebalances};
 use super::store::{Known, OWN, Origin, Store, believed};
 use super::weight::{self, Weight};
 use crate::dictionary::Dictionary;
-use crate::health::Health;
+use crate::health::{Health, NamedBroker, Sighting};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -59,6 +59,14 @@ const ASSIGNED: usize = 1_000_000;
 /// Topic ids and their names.
 const TOPICS: usize = 20_000;
 const TOPIC_LIFE: u64 = 7 * 86_400 * SECOND;
+
+/// Ids of clusters: as long as the proxy lives that was told.
+const CLUSTERS: usize = 1_000;
+
+/// Brokers that clients are told of: the largest clusters have some hundred.
+pub(crate) const BROKERS: usize = 4_096;
+/// A broker that clients are not told of any more is forgotten: after 15 min. They ask for metadata every 5 min.
+pub(crate) const BROKER_LIFE: u64 = 900 * SECOND;
 
 /// Groups that are counted for.
 const GROUPS: usize = 10_000;
@@ -108,6 +116,10 @@ pub(crate) struct State {
     pub(crate) transactions: Store<(Arc<str>, TransactionName), TransactionEnd>,
     pub(crate) members: Store<MemberName, Seat>,
     pub(crate) topics: Store<(Arc<str>, [u8; 16]), Arc<str>>,
+    /// Ids.
+    pub(crate) clusters: Store<Arc<str>, ()>,
+    /// By name of the cluster and node id.
+    pub(crate) brokers: Store<(Arc<str>, i32), BrokerName>,
     pub(crate) groups: HashMap<GroupName, Group>,
     pub(crate) events: Vec<Event>,
     /// By reason.
@@ -135,6 +147,8 @@ impl State {
             transactions: Store::new(TRANSACTIONS, TRANSACTION_LIFE),
             members: Store::new(MEMBERS, MEMBER_LIFE),
             topics: Store::new(TOPICS, TOPIC_LIFE),
+            clusters: Store::new(CLUSTERS, u64::MAX),
+            brokers: Store::new(BROKERS, BROKER_LIFE),
             groups: HashMap::new(),
             events: Vec::new(),
             peer_failures: BTreeMap::new(),
@@ -154,7 +168,12 @@ impl State {
         match told {
             Told::Fact(fact) => self.learn(OWN, fact, dictionary, now),
             Told::Note(note) => self.note(note, now),
-            Told::Sighting(sighting) => self.health.see(sighting, now),
+            Told::Sighting(sighting) => {
+                if let Sighting::Broker(NamedBroker { broker, .. }) = &sighting {
+                    self.learn(OWN, Fact::Broker(broker.clone()), dictionary, now);
+                }
+                self.health.see(sighting, now);
+            }
         }
     }
 
@@ -190,6 +209,15 @@ impl State {
                     return;
                 };
                 (known.seen, known.version) = (now, self.version);
+            }
+            Fact::Cluster(cluster) => {
+                let Some((known, _)) = self.clusters.entry(cluster.id, origin, || ((), now)) else { return };
+                (known.seen, known.version) = (now, self.version);
+            }
+            Fact::Broker(broker) => {
+                let key = (broker.cluster.clone(), broker.id);
+                let Some((known, _)) = self.brokers.entry(key, origin, || (broker.clone(), now)) else { return };
+                (known.value, known.at, known.seen, known.version) = (broker, now, now, self.version);
             }
         }
     }
@@ -363,6 +391,8 @@ impl State {
         self.transactions.forget_origin(origin);
         self.members.forget_origin(origin);
         self.topics.forget_origin(origin);
+        self.clusters.forget_origin(origin);
+        self.brokers.forget_origin(origin);
     }
 
     /// How many facts there are, and how many were lost since the last call.
@@ -373,14 +403,18 @@ impl State {
             + self.pending_commits
             + self.transactions.len()
             + self.members.len()
-            + self.topics.len();
+            + self.topics.len()
+            + self.clusters.len()
+            + self.brokers.len();
         let forgotten = self.ends.take_forgotten()
             + self.positions.take_forgotten()
             + self.commits.take_forgotten()
             + self.pending.take_forgotten()
             + self.transactions.take_forgotten()
             + self.members.take_forgotten()
-            + self.topics.take_forgotten();
+            + self.topics.take_forgotten()
+            + self.clusters.take_forgotten()
+            + self.brokers.take_forgotten();
         (facts, forgotten + std::mem::take(&mut self.lost) + self.health.take_lost())
     }
 
@@ -413,6 +447,8 @@ impl State {
         self.transactions.expire(now);
         self.members.expire(now);
         self.topics.expire(now);
+        self.clusters.expire(now);
+        self.brokers.expire(now);
         self.assigned = self.members.iter().flat_map(|(_, known)| known).map(|known| known.value.places()).sum();
         if self.weight_of_peers > 0 {
             self.weight_of_peers = weight::of_peers(self);

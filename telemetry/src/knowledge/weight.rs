@@ -5,7 +5,7 @@ use std::mem::size_of_val;
 use std::sync::Arc;
 
 use super::ends::{Ends, Moment};
-use super::fact::{ClientName, Commit, Fact, PartitionName, Pending, TransactionEnd, TransactionName};
+use super::fact::{BrokerName, ClientName, Commit, Fact, PartitionName, Pending, TransactionEnd, TransactionName};
 use super::members::{GroupName, MemberName, Seat};
 use super::state::{Reading, State};
 
@@ -26,6 +26,18 @@ impl Weight for Arc<str> {
 impl Weight for [u8; 16] {
     fn weight(&self) -> usize {
         self.len()
+    }
+}
+
+impl Weight for i32 {
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+impl Weight for () {
+    fn weight(&self) -> usize {
+        0
     }
 }
 
@@ -101,6 +113,12 @@ impl Weight for TransactionEnd {
     }
 }
 
+impl Weight for BrokerName {
+    fn weight(&self) -> usize {
+        self.cluster.weight() + self.host.weight()
+    }
+}
+
 impl Weight for Seat {
     fn weight(&self) -> usize {
         self.client.weight() + self.instance.weight() + self.weight_of_assignment()
@@ -121,6 +139,8 @@ impl Weight for Fact {
                 member.client.weight() + member.group.weight() + member.member.weight() + assigned.sum::<usize>()
             }
             Self::Topic(topic) => topic.cluster.weight() + topic.name.weight(),
+            Self::Cluster(cluster) => cluster.id.weight(),
+            Self::Broker(broker) => broker.weight(),
         }
     }
 }
@@ -134,4 +154,6 @@ pub(super) fn of_peers(state: &State) -> usize {
         + state.transactions.weight_of_peers()
         + state.members.weight_of_peers()
         + state.topics.weight_of_peers()
+        + state.clusters.weight_of_peers()
+        + state.brokers.weight_of_peers()
 }

@@ -11,7 +11,7 @@ use super::{InFlight, Recorder};
 use crate::attribute;
 use crate::dictionary::TopicName;
 use crate::health::{Answer, Leader, NamedBroker, Sighting};
-use crate::knowledge::fact::{PartitionName, Told};
+use crate::knowledge::fact::{BrokerName, PartitionName, Told};
 use crate::labels::{Api, Labels};
 use crate::shard::Shard;
 use crate::standing::Place;
@@ -133,9 +133,8 @@ impl Recorder {
                     && let Some(who) = self.who()
                 {
                     let host = attribute::text(Some(broker.host)).into();
-                    let (cluster, client) = (who.cluster, who.client);
-                    let named = NamedBroker { cluster, id: broker.id, host, port, client };
-                    shard.watches.tell(Told::Sighting(Sighting::Broker(named)));
+                    let broker = BrokerName { cluster: who.cluster, id: broker.id, host, port };
+                    shard.watches.tell(Told::Sighting(Sighting::Broker(NamedBroker { broker, client: who.client })));
                 }
             }
             Observation::CommitResult(result) => self.partition_answers(shard, result.seq, result.topic, result.error),

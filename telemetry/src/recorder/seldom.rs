@@ -9,7 +9,7 @@ use kafkascope_protocol::{
 use super::Recorder;
 use crate::attribute;
 use crate::dictionary::{Client, ClientName};
-use crate::knowledge::fact::{Fact, Told, TopicName};
+use crate::knowledge::fact::{ClusterId, Fact, Told, TopicName};
 use crate::labels::{Api, Labels};
 use crate::shard::Shard;
 
@@ -29,8 +29,10 @@ impl Recorder {
         match observation {
             Observation::Client(id) => self.becomes(shard, *id),
             Observation::Software { name, version } => self.software(name, version),
-            Observation::ClusterId(id) if !id.is_empty() && self.broker.known_cluster().is_none() => {
-                self.broker.is_of_cluster(&attribute::text(Some(id)).into());
+            Observation::ClusterId(id) if !id.is_empty() && self.broker.awaits_cluster() => {
+                let id: Arc<str> = attribute::text(Some(id)).into();
+                self.broker.learn_cluster(&id);
+                shard.watches.tell(Told::Fact(Fact::Cluster(ClusterId { id })));
             }
             Observation::Principal { name, .. } => self.principal(shard, name),
             Observation::TopicMetadata(topic) => {

@@ -1,9 +1,10 @@
 //! Lag, skips, commits and groups beside what Kafka's own tools say of them, with one proxy and with one for each broker.
 
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use kafkascope_tests::eventually::eventually;
 use kafkascope_tests::groups::{Clients, Stations};
 use kafkascope_tests::http;
@@ -131,11 +132,35 @@ fn a_proxy_for_each_broker() -> Result<()> {
         let flags = all.iter().flat_map(|peer| ["--peer".to_owned(), peer.clone()]);
         proxies.push(Proxy::start_at(&ProxySpec::new([route]).flags(flags), admin)?);
     }
+    what_one_is_told_the_other_knows(&cluster, &proxies)?;
     // Leader and coordinator of one of them are behind different proxies, whichever these are.
     for topic in ["apart-a", "apart-b", "apart-c"] {
         cluster.create_topic(topic, 1, 1)?;
         agrees(&cluster, &proxies.iter().collect::<Vec<_>>(), topic, "classic").context(topic)?;
     }
+    Ok(())
+}
+
+/// Only one proxy hears of the cluster and of its brokers; the other is before one of these all the same. (Were it not, its
+/// series would end and begin anew when some client asks its broker at last.)
+fn what_one_is_told_the_other_knows(cluster: &Cluster, proxies: &[Proxy]) -> Result<()> {
+    let [first, second] = cluster.brokers() else { bail!("two brokers") };
+    let asker: BaseProducer = client(&first.front().to_string(), "asker").create()?;
+    asker.client().fetch_metadata(None, PATIENCE)?;
+    let silent = TcpStream::connect(second.front())?;
+    let (id, port) = (second.id().to_string(), second.upstream().port().to_string());
+    let named = [
+        ("server_port", port.as_str()),
+        ("kafkascope_broker_id", id.as_str()),
+        ("messaging_kafka_cluster_id", cluster.id()),
+    ];
+    eventually("the other to know its broker", CATCH_UP, || {
+        let scrape = proxies.get(1).context("two proxies")?.metrics()?;
+        let connections = scrape.select("kafkascope_connections_opened_total", &named[..1]).count();
+        ensure!(connections == 1, "{connections} series of connections\n{}", scrape.show("kafkascope_connections"));
+        Ok((scrape.select("kafkascope_connections_opened_total", &named).count() == 1).then_some(()))
+    })?;
+    drop(silent);
     Ok(())
 }
 
