@@ -85,6 +85,7 @@ fn position(topic: &str, partition: i32, asked: i64, at: u64) -> Fact {
         next: asked,
         at,
         began: (0, at),
+        came: at,
         read_committed: false,
         left: false,
         ended: false,

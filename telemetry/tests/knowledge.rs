@@ -463,3 +463,27 @@ fn two_proxies_know_together_what_one_would() {
     assert_eq!(value(&snapshot, Metric::GroupLag), None);
     assert_eq!(value(&snapshot, Metric::GroupOffset), Some(101));
 }
+
+#[test]
+fn a_client_that_goes_to_another_broker_and_back_skips_nothing_and_is_where_it_went() {
+    let mut scene = Scene::new(Settings::default());
+    let mut coordinator = scene.connect("c1");
+    coordinator.join(&mut scene, "g", "m", 1, &[0]);
+    let (mut leader, mut replica) = (scene.connect("c1"), scene.connect("c1"));
+    leader.poll(&mut scene, Poll { offset: Some(0), session_epoch: 0, high: 100, given: Some((0, 100)), ..POLL });
+    scene.collect();
+    let lag = |scene: &mut Scene| value(&scene.collect(), Metric::PositionLag);
+    replica.poll(&mut scene, Poll { offset: Some(100), session_epoch: 0, high: 500, given: Some((100, 500)), ..POLL });
+    replica.poll(&mut scene, Poll { offset: Some(500), high: 500, ..POLL });
+    assert_eq!(lag(&mut scene), Some(0), "it is not 400 behind where it was before");
+    leader.poll(&mut scene, Poll { offset: Some(500), high: 500, ..POLL });
+    leader.poll(&mut scene, Poll { offset: Some(500), high: 600, given: Some((500, 600)), ..POLL });
+    leader.poll(&mut scene, Poll { offset: Some(600), high: 600, ..POLL });
+    assert_eq!(lag(&mut scene), Some(0));
+    assert_eq!(value(&rounds(&mut scene, 7), Metric::SkippedRecords), None);
+    replica.poll(&mut scene, Poll { offset: Some(630), high: 700, ..POLL });
+    coordinator.heartbeat(&mut scene, "g", "m", 1);
+    let snapshot = rounds(&mut scene, 7);
+    assert_eq!(value(&snapshot, Metric::SkippedRecords), Some(30), "but what it never was given is skipped");
+    assert_eq!(value(&snapshot, Metric::PositionLag), Some(70));
+}

@@ -6,39 +6,38 @@ use super::state::{Event, READING, State};
 use super::store::OWN;
 
 impl State {
-    /// What a client never asked for, if it is not another's turn to have asked for it. On a new connection (`began_on`) it
-    /// goes on where it stopped on the one before.
-    pub(super) fn skipped(&self, jump: &Jump, began_on: Option<u64>, seats: &[(&GroupName, &Seat)]) -> Option<Event> {
+    /// What a client never asked for, if it is not another's turn to have asked for it.
+    pub(super) fn skipped(&self, jump: &Jump, seats: &[(&GroupName, &Seat)]) -> Option<Event> {
         let group = attribute(seats, &jump.of);
-        let (from, from_at) = match began_on {
-            None => (jump.from, jump.from_at),
-            Some(connection) => self.stopped(jump, connection)?,
-        };
-        let records = u64::try_from(jump.to.saturating_sub(from)).ok().filter(|records| *records > 0)?;
+        let (from, from_at) = self.stopped(jump)?;
+        let records = u64::try_from(jump.to.0.saturating_sub(from)).ok().filter(|records| *records > 0)?;
         let here = seats.iter().filter(|(name, _)| name.cluster == jump.of.cluster);
         let since = here.clone().filter_map(|(_, seat)| seat.since(&jump.of.topic, jump.of.partition)).min();
         let goes_on = match since {
             // It was another's in between.
             Some(since) => since <= from_at,
             // A client outside of any group: whether another connection goes on or begins anew cannot be told.
-            None => began_on.is_none() && here.clone().all(|(_, seat)| seat.is_assigned_something().is_none()),
+            None => jump.from.is_some() && here.clone().all(|(_, seat)| seat.is_assigned_something().is_none()),
         };
         let group = group.map(|(how, group)| (how, group.cloned()));
         goes_on.then(|| Event::Skipped { client: jump.client.clone(), of: jump.of.clone(), records, group })
     }
 
-    /// Where a client had stopped on its other connections before it began on this one. Nowhere if one of them goes on.
-    fn stopped(&self, jump: &Jump, connection: u64) -> Option<(i64, u64)> {
-        let (_, all) = self.positions.get(&(jump.client.clone(), jump.of.clone()))?;
+    /// Where a client had stopped before, and when. It may have been given more on another connection: when another broker
+    /// leads the partition, or a replica is nearer (KIP-392), it goes there, and it comes back. On a new connection it goes on
+    /// where it was last; nowhere if it goes on there.
+    fn stopped(&self, jump: &Jump) -> Option<(i64, u64)> {
+        let all = self.positions.get(&(jump.client.clone(), jump.of.clone())).map_or(&[][..], |(_, all)| all);
         let others = all.iter().flat_map(|known| known.value.iter().map(move |(position, _)| (known.origin, position)));
-        let others: Vec<&Position> = others
-            .filter(|(origin, position)| !(*origin == OWN && position.connection == connection))
-            .map(|(_, position)| position)
-            .collect();
-        if others.iter().any(|other| other.at > jump.to_at) {
-            return None;
+        let others = others
+            .filter(|(origin, other)| !(*origin == OWN && other.connection == jump.connection))
+            .map(|(_, other)| other);
+        let stop = |other: &Position| (other.next, other.at);
+        match jump.from {
+            Some(here) => others.map(stop).chain([here]).max(),
+            None if others.clone().any(|other| other.at > jump.to.1) => None,
+            None => others.map(stop).max_by_key(|(_, at)| *at),
         }
-        others.iter().map(|other| (other.next, other.at)).max_by_key(|(_, at)| *at)
     }
 
     /// Whether a commit is past all that its client was given; `None` if that is not known.

@@ -91,6 +91,8 @@ pub struct Position<T = Arc<str>> {
     pub at: u64,
     /// The first offset that it asked for on this connection, and when.
     pub began: (i64, u64),
+    /// When it came to the partition last, from elsewhere or from another offset.
+    pub came: u64,
     /// Records of open transactions are kept from it.
     pub read_committed: bool,
     /// It has been taken out of the fetch session.
@@ -243,15 +245,15 @@ pub(crate) enum Note<T = Arc<str>> {
     Synced { cluster: Arc<str>, group: Arc<str>, generation: i32, at: u64 },
 }
 
-/// A client went on reading at `to`, having been given everything before `from`.
+/// A client went on reading at an offset, and when.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Jump<T = Arc<str>> {
     pub(crate) of: PartitionName<T>,
     pub(crate) client: ClientName,
-    pub(crate) from: i64,
-    pub(crate) from_at: u64,
-    pub(crate) to: i64,
-    pub(crate) to_at: u64,
+    pub(crate) connection: u64,
+    /// Up to where it was given everything on this connection, and when; `None`: it is new.
+    pub(crate) from: Option<(i64, u64)>,
+    pub(crate) to: (i64, u64),
 }
 
 impl<T> PartitionName<T> {
@@ -281,12 +283,25 @@ impl<T> Fact<T> {
                 next,
                 at,
                 began,
+                came,
                 read_committed,
                 left,
                 ended,
             }) => {
                 let of = of.named(name);
-                Fact::Position(Position { of, client, connection, asked, next, at, began, read_committed, left, ended })
+                Fact::Position(Position {
+                    of,
+                    client,
+                    connection,
+                    asked,
+                    next,
+                    at,
+                    began,
+                    came,
+                    read_committed,
+                    left,
+                    ended,
+                })
             }
             Self::Commit(commit) => Fact::Commit(commit.named(name)),
             Self::Pending(Pending { transaction, epoch, commit }) => {
@@ -330,8 +345,8 @@ impl<T> Fact<T> {
 impl<T> Note<T> {
     fn named<U>(self, name: &mut impl FnMut(T) -> U) -> Note<U> {
         match self {
-            Self::Jump(Jump { of, client, from, from_at, to, to_at }) => {
-                Note::Jump(Jump { of: of.named(name), client, from, from_at, to, to_at })
+            Self::Jump(Jump { of, client, connection, from, to }) => {
+                Note::Jump(Jump { of: of.named(name), client, connection, from, to })
             }
             Self::CommitsFailed { cluster, group, error, count } => {
                 Note::CommitsFailed { cluster, group, error, count }

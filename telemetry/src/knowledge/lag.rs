@@ -161,10 +161,14 @@ pub(crate) fn positions<'a>(
         let whose = attribute(seats, of);
         let Some((_, ends)) = state.ends.get(of) else { continue };
         let committed = whose.and_then(|(_, group)| committed_by(state, client, group?, of, now));
-        let lags = own.value.iter().filter(|(position, seen)| reads(position, *seen, seats, of, now));
-        let lags = lags.filter_map(|(position, _)| lag(position, committed, ends, now));
-        // Two connections of one client in the same partition: a leader that moved, or two applications with one id.
-        let Some(lag) = lags.max() else { continue };
+        // Where a client came to the partition last, there it is: another broker leads it now, or a replica is nearer (KIP-392).
+        // If it still asks elsewhere, too, then two applications have one id.
+        let came = own.value.iter().map(|(position, _)| position.came).max();
+        let is_there =
+            |position: &Position| Some(position.came) == came || (Some(position.at) > came && !position.left);
+        let lags =
+            own.value.iter().filter(|(position, seen)| is_there(position) && reads(position, *seen, seats, of, now));
+        let Some(lag) = lags.filter_map(|(position, _)| lag(position, committed, ends, now)).max() else { continue };
         let (attribution, group) = match whose {
             Some((attribution, group)) => (Some(attribution), group),
             None => (None, None),

@@ -143,9 +143,10 @@ pub(super) fn dated(mut fact: Fact, now: Timestamp) -> Fact {
         | Fact::Pending(Pending { commit: Commit { at, .. }, .. })
         | Fact::Transaction(TransactionEnd { at, .. })
         | Fact::Member(Member { at, .. }) => date(at),
-        Fact::Position(Position { at, began, .. }) => {
+        Fact::Position(Position { at, began, came, .. }) => {
             date(at);
             date(&mut began.1);
+            date(came);
         }
         Fact::Topic(_) | Fact::Cluster(_) | Fact::Broker(_) => {}
     }
@@ -172,9 +173,9 @@ pub(super) fn check(fact: &Fact, now: Timestamp) -> Result<(), InvalidFact> {
             let offsets = [end.high, end.stable, end.start, end.before.0];
             of(&end.of) && offsets.into_iter().all(maybe_offset) && time(end.at) && time(end.before.1)
         }
-        Fact::Position(Position { of: place, client: who, asked, next, at, began, .. }) => {
+        Fact::Position(Position { of: place, client: who, asked, next, at, began, came, .. }) => {
             let offsets = offset(*asked) && offset(*next) && maybe_offset(began.0);
-            of(place) && client(who) && offsets && time(*at) && time(began.1)
+            of(place) && client(who) && offsets && time(*at) && time(began.1) && time(*came)
         }
         Fact::Commit(told) => commit(told),
         Fact::Pending(Pending { transaction, commit: told, .. }) => {

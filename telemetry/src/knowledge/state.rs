@@ -126,7 +126,7 @@ pub(crate) struct State {
     pub(crate) peer_failures: BTreeMap<&'static str, u64>,
     pub(crate) health: Health,
     /// Jumps, and when they were told.
-    jumps: VecDeque<(Jump, Option<u64>, u64)>,
+    jumps: VecDeque<(Jump, u64)>,
     ahead: VecDeque<(Commit, u64)>,
     assigned: usize,
     /// Of what peers told: see [`weight`].
@@ -244,9 +244,8 @@ impl State {
                 reading.remove(index);
             }
             None if origin == OWN && position.began.0 > 0 && self.jumps.len() < WAITING => {
-                let Position { of, client, began: (to, to_at), .. } = position.clone();
-                let jump = Jump { of, client, from: 0, from_at: 0, to, to_at };
-                self.jumps.push_back((jump, Some(position.connection), now));
+                let Position { of, client, connection, began: to, .. } = position.clone();
+                self.jumps.push_back((Jump { of, client, connection, from: None, to }, now));
             }
             None => {}
         }
@@ -308,7 +307,7 @@ impl State {
 
     fn note(&mut self, note: Note, now: u64) {
         match note {
-            Note::Jump(jump) if self.jumps.len() < WAITING => self.jumps.push_back((jump, None, now)),
+            Note::Jump(jump) if self.jumps.len() < WAITING => self.jumps.push_back((jump, now)),
             Note::Jump(_) => self.lost += 1,
             Note::CommitsFailed { cluster, group, error, count } => {
                 let group = GroupName { cluster, group };
@@ -423,11 +422,9 @@ impl State {
         let now = now.0;
         let mut skipped = Vec::new();
         let seats = if self.jumps.is_empty() { HashMap::new() } else { self.seats_by_client(now) };
-        for (jump, began_on, _) in
-            self.jumps.iter().take_while(|(_, _, told)| now.saturating_sub(*told) >= JUDGED_AFTER)
-        {
+        for (jump, _) in self.jumps.iter().take_while(|(_, told)| now.saturating_sub(*told) >= JUDGED_AFTER) {
             let seats = seats.get(&jump.client).map_or(&[][..], Vec::as_slice);
-            skipped.push(self.skipped(jump, *began_on, seats));
+            skipped.push(self.skipped(jump, seats));
         }
         self.jumps.drain(..skipped.len());
         self.events.extend(skipped.into_iter().flatten());

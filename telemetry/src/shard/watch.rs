@@ -39,6 +39,8 @@ struct Watch {
     asked: i64,
     asked_at: Timestamp,
     began: (i64, Timestamp),
+    /// When the client came here last, from elsewhere or from another offset.
+    came: Timestamp,
     next: i64,
     /// When the last record before `next` was given.
     next_at: Timestamp,
@@ -126,6 +128,7 @@ impl Watches {
             asked: NONE,
             asked_at: zero,
             began: (NONE, zero),
+            came: zero,
             next: NONE,
             next_at: zero,
             high: NONE,
@@ -174,34 +177,46 @@ impl Watches {
     /// A request asks for `offset`; `session` is 0 if it has none.
     #[inline]
     pub(crate) fn asked(&mut self, watch: u32, offset: i64, at: Timestamp, session: u32) {
-        let Some(watch) = self.rows.get_mut(watch as usize) else { return };
+        let Self { rows, fetchers, told, .. } = self;
+        let Some(watch) = rows.get_mut(watch as usize) else { return };
+        let comes = watch.left || watch.session != session;
         watch.asked_at = at;
         watch.session = session;
         watch.left = false;
-        if watch.asked == offset && watch.next == offset {
+        if watch.asked == offset && watch.next == offset && !comes {
             return;
         }
         watch.position_changed = true;
-        if watch.next != offset {
-            Self::moved(&mut self.told, watch, offset, at);
+        if watch.next != offset || comes {
+            Self::moved(told, fetchers.get(watch.fetcher as usize), watch, offset, at);
         }
         watch.asked = offset;
     }
 
-    /// The client asks for something else than what comes next.
+    /// The client asks for something else than what comes next, or comes from elsewhere.
     #[cold]
-    fn moved(told: &mut Vec<Told<Arc<Topic>>>, watch: &mut Watch, offset: i64, at: Timestamp) {
+    fn moved(
+        told: &mut Vec<Told<Arc<Topic>>>,
+        fetcher: Option<&Fetcher>,
+        watch: &mut Watch,
+        offset: i64,
+        at: Timestamp,
+    ) {
+        watch.came = at;
         if watch.asked < 0 {
             watch.began = (offset, at);
         } else if watch.next >= 0
             && offset > watch.next
             && told.len() < TOLD
-            && let Some(of) = watch.name()
+            && let (Some(of), Some(fetcher)) = (watch.name(), fetcher)
         {
-            let (client, from, from_at) = (watch.client.clone(), watch.next, watch.next_at.0);
-            told.push(Told::Note(Note::Jump(Jump { of, client, from, from_at, to: offset, to_at: at.0 })));
+            let (client, connection) = (watch.client.clone(), fetcher.connection);
+            let (from, to) = (Some((watch.next, watch.next_at.0)), (offset, at.0));
+            told.push(Told::Note(Note::Jump(Jump { of, client, connection, from, to })));
         }
-        (watch.next, watch.next_at) = (offset, at);
+        if watch.next != offset {
+            (watch.next, watch.next_at) = (offset, at);
+        }
     }
 
     /// A request takes the partition out of its session.
@@ -419,6 +434,7 @@ impl Watch {
             next: self.next.max(self.asked),
             at: self.fresh(Some(fetcher)).0,
             began: (self.began.0, self.began.1.0),
+            came: self.came.0,
             read_committed: fetcher.read_committed,
             left: self.left,
             ended: self.closed,

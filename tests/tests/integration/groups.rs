@@ -1,8 +1,9 @@
 //! Lag, skips, commits and groups beside what Kafka's own tools say of them, with one proxy and with one for each broker.
 
+use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use kafkascope_tests::eventually::eventually;
@@ -55,6 +56,11 @@ pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
     for version in Version::ALL {
         let (stages, name) = (stages.clone(), format!("kafka_{version}::groups::what_is_deleted_leaves_nothing"));
         trials.push(trial(name, &[Need::Kafka], move || stages.on(version, deleted)));
+    }
+    for version in Version::ALL {
+        let (stages, name) =
+            (stages.clone(), format!("kafka_{version}::groups::a_leader_that_moves_and_returns_skips_nothing"));
+        trials.push(trial(name, &[Need::Kafka], move || stages.on(version, moved)));
     }
     trials.push(trial("groups::a_proxy_for_each_broker_knows_what_one_for_all_does", &[Need::Kafka], || {
         a_proxy_for_each_broker()
@@ -120,6 +126,58 @@ fn deleted(stage: &mut Stage) -> Result<()> {
     is("kafka_consumer_group_offset_sum", groups[2], 0)?;
     tell("org.apache.kafka.tools.TopicCommand", &["--delete", "--topic", TOPIC])?;
     gone(&[("topic", TOPIC)])
+}
+
+/// A consumer follows a partition from leader to leader, and is given all that there is on several connections.
+fn moved(stage: &mut Stage) -> Result<()> {
+    const TOPIC: &str = "moved";
+    const RECORDS: i64 = 50;
+    let Stage { cluster, proxy, .. } = stage;
+    let tell = |class: &str, arguments: &[&str]| cluster.administer(class, arguments, PATIENCE);
+    tell("org.apache.kafka.tools.TopicCommand", &["--create", "--topic", TOPIC, "--replica-assignment", "1:2"])?;
+    let mut configuration = client(&cluster.front(), "follows");
+    configuration.set("group.id", TOPIC).set("auto.offset.reset", "earliest").set("auto.commit.interval.ms", "500");
+    let consumer: BaseConsumer = configuration.create()?;
+    consumer.subscribe(&[TOPIC])?;
+    let producer: BaseProducer = client(&cluster.front(), TOPIC).create()?;
+    let mut read = 0;
+    for (round, leader) in (1..).zip(["1,2", "2,1", "1,2", "2,1"]) {
+        let file = cluster.folder().join("moved.json");
+        let partition = format!(r#"{{"topic":"{TOPIC}","partition":0,"replicas":[{leader}]}}"#);
+        std::fs::write(&file, format!(r#"{{"version":1,"partitions":[{partition}]}}"#))?;
+        let file = file.to_str().context("a folder's name")?;
+        let class = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
+        tell(class, &["--execute", "--reassignment-json-file", file])?;
+        let class = "org.apache.kafka.tools.LeaderElectionCommand";
+        tell(class, &["--election-type", "preferred", "--topic", TOPIC, "--partition", "0"])?;
+        for _ in 0..RECORDS {
+            producer.send(BaseRecord::<(), [u8]>::to(TOPIC).payload(b"record")).map_err(|(error, _)| error)?;
+        }
+        producer.flush(PATIENCE)?;
+        eventually("all records", PATIENCE, || {
+            read += i64::from(consumer.poll(Duration::from_millis(100)).transpose()?.is_some());
+            Ok((read == round * RECORDS).then_some(()))
+        })?;
+    }
+    let of = [("messaging_client_id", "follows"), ("messaging_destination_name", TOPIC)];
+    let asked = [of[0], ("kafka_api", "FetchConsumer")];
+    let scrape = proxy.metrics()?;
+    let requests = scrape.select("kafkascope_requests_total", &asked);
+    let brokers: BTreeSet<&str> = requests.map(|sample| sample.label("server_port")).collect();
+    ensure!(brokers.len() == 2, "it read of {brokers:?}");
+    becomes(&[proxy], "kafkascope_consumer_position_lag", &of, 0)?;
+    becomes(&[proxy], "kafka_consumer_group_offset", &[("group", TOPIC)], 4 * RECORDS)?;
+    // What is skipped is judged 5 s later.
+    let end = Instant::now() + Duration::from_secs(8);
+    while Instant::now() < end {
+        _ = consumer.poll(Duration::from_millis(100)).transpose()?;
+    }
+    let scrape = proxy.metrics()?;
+    let skipped = scrape.sum("kafkascope_consumer_skipped_records_total", &of);
+    ensure!(skipped.is_none(), "{}", scrape.show("kafkascope_consumer"));
+    let consumed = scrape.sum("kafkascope_consumed_messages_total", &of);
+    ensure!(consumed == Some((4 * RECORDS) as f64), "{consumed:?} messages");
+    Ok(())
 }
 
 fn a_proxy_for_each_broker() -> Result<()> {
