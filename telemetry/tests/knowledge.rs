@@ -465,6 +465,28 @@ fn two_proxies_know_together_what_one_would() {
 }
 
 #[test]
+fn a_client_that_goes_to_another_proxy_is_there_a_while_later() {
+    let mut pair = Pair::new();
+    let peers = [pair.one.registry.knowledge().peer().unwrap(), pair.two.registry.knowledge().peer().unwrap()];
+    let mut cursors = [0; 2];
+    let (mut here, mut there) = (pair.one.connect("c1"), pair.two.connect("c1"));
+    here.poll(&mut pair.one, Poll { offset: Some(100), session_epoch: 0, high: 100, ..POLL });
+    pair.round(&mut cursors, peers);
+    let mut lags = |there: &mut scene::Connection, offset: i64| {
+        pair.two.now = pair.one.now;
+        there.poll(&mut pair.two, Poll { offset: Some(offset), high: offset, session_epoch: 1, ..POLL });
+        pair.round(&mut cursors, peers).map(|snapshot| value(&snapshot, Metric::PositionLag))
+    };
+    assert_eq!(lags(&mut there, 200), [Some(0), Some(0)], "its end is not known here yet");
+    assert_eq!(lags(&mut there, 300)[1], Some(0));
+    let later: Vec<_> = (4..40).map(|hundreds| lags(&mut there, 100 * hundreds)).collect();
+    assert!(later.iter().all(|[_, there]| *there == Some(0)), "{later:?}");
+    let mut last = later.iter().map(|[here, _]| *here);
+    let gone = last.position(|here| here.is_none()).unwrap();
+    assert!((20..30).contains(&gone) && last.all(|here| here.is_none()), "{later:?}");
+}
+
+#[test]
 fn a_client_that_goes_to_another_broker_and_back_skips_nothing_and_is_where_it_went() {
     let mut scene = Scene::new(Settings::default());
     let mut coordinator = scene.connect("c1");

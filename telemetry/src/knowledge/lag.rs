@@ -162,8 +162,10 @@ pub(crate) fn positions<'a>(
         let Some((_, ends)) = state.ends.get(of) else { continue };
         let committed = whose.and_then(|(_, group)| committed_by(state, client, group?, of, now));
         // Where a client came to the partition last, there it is: another broker leads it now, or a replica is nearer (KIP-392).
-        // If it still asks elsewhere, too, then two applications have one id.
-        let came = own.value.iter().map(|(position, _)| position.came).max();
+        // If it still asks elsewhere, too, then two applications have one id. That it has come to another proxy counts once it was
+        // not heard of here for a while.
+        let told = known.iter().filter(|known| known.origin == OWN || !own.is_certain(now));
+        let came = told.flat_map(|known| &known.value).map(|(position, _)| position.came).max();
         let is_there =
             |position: &Position| Some(position.came) == came || (Some(position.at) > came && !position.left);
         let lags =
