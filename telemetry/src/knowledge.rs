@@ -102,6 +102,11 @@ impl Knowledge {
         (peers.len() <= MAX_PEERS).then_some(Peer(peers.len()))
     }
 
+    /// Whether there are other proxies.
+    pub(crate) fn has_peers(&self) -> bool {
+        !lock(&self.peers).is_empty()
+    }
+
     /// Another proxy, which calls itself `instance`, told facts. Those that make no sense are left out; returns how many.
     pub fn learn_peer(&self, peer: Peer, instance: &str, facts: Vec<Fact>, now: Timestamp) -> usize {
         if let Some(known) = lock(&self.peers).get_mut(peer.0 - 1)

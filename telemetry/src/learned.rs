@@ -14,9 +14,11 @@ use crate::dictionary::Broker;
 use crate::health::coverage::Route;
 use crate::series::Series;
 
-/// How long the series of a broker wait for its ids, from its first connection on: 5 s. What another proxy is told comes
-/// some 3 s later.
-const HOLD: u64 = 5_000_000_000;
+/// How long the series of a broker wait for its ids, from its first connection on: 2 s.
+const HOLD: u64 = 2_000_000_000;
+
+/// The same where there are other proxies: 5 s. What they are told is known here some 3 s later.
+const HOLD_FOR_PEERS: u64 = 5_000_000_000;
 
 /// What was learned by a time of the brokers that routes lead to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,23 +39,24 @@ struct Identity {
 }
 
 impl Identity {
-    fn of(broker: &Broker, now: Option<Timestamp>) -> Self {
+    fn of(broker: &Broker, now: Option<Timestamp>, has_peers: bool) -> Self {
         let (cluster, id) = (broker.known_cluster().cloned(), broker.known_id());
-        let is_new = now.is_some_and(|now| broker.opened().is_none_or(|at| now.since(at) < HOLD));
+        let hold = if has_peers { HOLD_FOR_PEERS } else { HOLD };
+        let is_new = now.is_some_and(|now| broker.opened().is_none_or(|at| now.since(at) < hold));
         Self { waits: is_new && (cluster.is_none() || id.is_none()), cluster, id }
     }
 }
 
 impl Learned {
     /// Of the brokers of `routes`. `None`: nothing more will be learned.
-    pub(crate) fn of(routes: &[Route], now: Option<Timestamp>) -> Self {
+    pub(crate) fn of(routes: &[Route], now: Option<Timestamp>, has_peers: bool) -> Self {
         let brokers = || routes.iter().map(|route| &*route.broker);
         let is_named = brokers().any(|broker| broker.cluster().is_some());
         let mut clusters = brokers().filter_map(Broker::known_cluster);
         let first = clusters.next().filter(|first| clusters.all(|other| other == *first));
         let cluster = first.filter(|_| !is_named).cloned();
         let brokers: BTreeMap<u32, Identity> =
-            brokers().map(|broker| (broker.number(), Identity::of(broker, now))).collect();
+            brokers().map(|broker| (broker.number(), Identity::of(broker, now, has_peers))).collect();
         let waits =
             cluster.is_none() && !is_named && brokers.values().all(|broker| broker.waits) && !brokers.is_empty();
         Self { cluster, brokers, waits }
@@ -114,6 +117,10 @@ mod tests {
         (1..).zip(names).map(route).collect()
     }
 
+    fn of(routes: &[Route], now: Option<Timestamp>) -> Learned {
+        Learned::of(routes, now, false)
+    }
+
     fn cluster(learned: &Learned) -> Option<&str> {
         learned.cluster().map(|id| &**id)
     }
@@ -125,13 +132,13 @@ mod tests {
     #[test]
     fn brokers_are_of_one_cluster_unless_they_say_otherwise() {
         let routes = routes(&[None, None, None]);
-        assert_eq!(cluster(&Learned::of(&routes, NOW)), None);
+        assert_eq!(cluster(&of(&routes, NOW)), None);
         routes[0].broker.learn_cluster(&"a".into());
-        assert_eq!(cluster(&Learned::of(&routes, NOW)), Some("a"));
+        assert_eq!(cluster(&of(&routes, NOW)), Some("a"));
         routes[1].broker.hear_of_cluster(&"b".into());
-        assert_eq!(cluster(&Learned::of(&routes, NOW)), None);
+        assert_eq!(cluster(&of(&routes, NOW)), None);
         routes[1].broker.learn_cluster(&"a".into());
-        assert_eq!(cluster(&Learned::of(&routes, NOW)), Some("a"), "what its own clients are told counts");
+        assert_eq!(cluster(&of(&routes, NOW)), Some("a"), "what its own clients are told counts");
     }
 
     #[test]
@@ -139,7 +146,7 @@ mod tests {
         let routes = routes(&[None, None, None]);
         routes[0].broker.learn_cluster(&"a".into());
         routes[1].broker.learn_cluster(&"b".into());
-        assert_eq!(cluster(&Learned::of(&routes, NOW)), None);
+        assert_eq!(cluster(&of(&routes, NOW)), None);
         assert_eq!(known(&routes), [Some("a"), Some("b"), None]);
     }
 
@@ -151,24 +158,25 @@ mod tests {
             broker.learn_cluster(&"b".into());
         }
         assert_eq!(known(&routes), [Some("mine"), Some("a")]);
-        assert_eq!(cluster(&Learned::of(&routes, NOW)), None, "a topic without a cluster may be of either");
+        assert_eq!(cluster(&of(&routes, NOW)), None, "a topic without a cluster may be of either");
     }
 
     #[test]
     fn a_broker_waits_for_its_ids_from_its_first_connection_on() {
         let routes = routes(&[None]);
         let broker = &routes[0].broker;
-        let waits = |nanos| Learned::of(&routes, Some(Timestamp(nanos))).waits;
+        let waits = |nanos| of(&routes, Some(Timestamp(nanos))).waits;
         assert!(waits(9 * HOLD));
         broker.opens(Timestamp(5 * HOLD));
         assert!(waits(6 * HOLD - 1));
         assert!(!waits(6 * HOLD));
-        assert!(!Learned::of(&routes, None).waits, "at the end");
+        assert!(Learned::of(&routes, Some(Timestamp(6 * HOLD)), true).waits, "for other proxies");
+        assert!(!of(&routes, None).waits, "at the end");
         broker.hear_of_cluster(&"a".into());
         assert!(!waits(5 * HOLD));
         let of_broker = |learned: Learned| learned.brokers[&broker.number()].waits;
-        assert!(of_broker(Learned::of(&routes, Some(Timestamp(5 * HOLD)))), "for its node id");
+        assert!(of_broker(of(&routes, Some(Timestamp(5 * HOLD)))), "for its node id");
         broker.hear_of_id(1);
-        assert!(!of_broker(Learned::of(&routes, Some(Timestamp(5 * HOLD)))));
+        assert!(!of_broker(of(&routes, Some(Timestamp(5 * HOLD)))));
     }
 }

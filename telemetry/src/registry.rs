@@ -308,7 +308,7 @@ impl Registry {
     fn identify(&self, now: Option<Timestamp>) {
         let Some(routes) = self.routes.get() else { return };
         self.knowledge.identify(routes);
-        let learned = Learned::of(routes, now);
+        let learned = Learned::of(routes, now, self.knowledge.has_peers());
         let state = &mut *lock(&self.state);
         if *state.learned != learned {
             state.rename(learned);
