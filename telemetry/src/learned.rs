@@ -1,8 +1,9 @@
 //! What is said of brokers while traffic passes here or at other proxies: the id of their cluster, and their node ids.
 //!
 //! Series are told apart by what was known beforehand. What is learned belongs to all of a broker's series alike, so it is
-//! added where they are shown. Clients ask soon after they have connected: until then, but for at most [`HOLD`], a broker's
-//! series are not shown, so that they do not begin under another name. What is learned later ends them, and they begin anew.
+//! added where they are shown. Clients ask soon after they have connected: until then, but for at most [`HOLD`], or
+//! [`HOLD_FOR_PEERS`], a broker's series are not shown, so that they do not begin under another name. What is learned later
+//! ends them, and they begin anew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
