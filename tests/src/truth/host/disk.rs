@@ -209,8 +209,8 @@ fn of_a_program(stage: &Stage) -> Result<Vec<Row>> {
 /// What both sides say of the broker, with no call of it in between: it flushes by itself, too.
 fn at_once(stage: &Stage, oracle: &Tracing) -> Result<(Calls, Scrape)> {
     eventually("no fsync while both sides are read", Duration::from_secs(30), || {
-        let before = oracle.of(stage.broker()?)?;
-        let (scrape, after) = (stage.scrape()?, oracle.of(stage.broker()?)?);
+        let before = oracle.of_process(stage.broker()?)?;
+        let (scrape, after) = (stage.scrape()?, oracle.of_process(stage.broker()?)?);
         Ok((before.count == after.count).then_some((after, scrape)))
     })
 }
@@ -227,7 +227,7 @@ fn of_the_broker(stage: &Stage) -> Result<Vec<Row>> {
         .args(["--add-config", "flush.messages=1"])
         .run(Duration::from_secs(60))?;
     let labels = [("kafkascope_process_name", "broker-1")];
-    let oracle = Tracing::begin()?;
+    let oracle = Tracing::calls()?;
     let (began, before) = at_once(stage, &oracle)?;
     let mut configuration = ClientConfig::new();
     configuration.set("bootstrap.servers", server).set("linger.ms", "0");

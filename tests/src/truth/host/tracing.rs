@@ -1,4 +1,5 @@
-//! The oracle for system calls: the kernel's own tracing, in an instance of its own (Documentation/trace/ftrace.rst).
+//! The oracle for system calls and for who sent segments again: the kernel's own tracing, in an instance of its own
+//! (Documentation/trace/ftrace.rst).
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Traces `fsync` and `fdatasync` of the whole machine.
+/// Traces events of the whole machine.
 pub(super) struct Tracing {
     instance: PathBuf,
 }
@@ -18,28 +19,52 @@ pub(super) struct Calls {
     pub(super) seconds: f64,
 }
 
-const EVENTS: [&str; 4] = ["sys_enter_fsync", "sys_exit_fsync", "sys_enter_fdatasync", "sys_exit_fdatasync"];
+const CALLS: [&str; 4] = [
+    "syscalls/sys_enter_fsync",
+    "syscalls/sys_exit_fsync",
+    "syscalls/sys_enter_fdatasync",
+    "syscalls/sys_exit_fdatasync",
+];
 
 impl Tracing {
-    pub(super) fn begin() -> Result<Self> {
+    /// `fsync` and `fdatasync`.
+    pub(super) fn calls() -> Result<Self> {
+        Self::begin(&CALLS)
+    }
+
+    /// Segments that are sent again.
+    pub(super) fn retransmits() -> Result<Self> {
+        Self::begin(&["tcp/tcp_retransmit_skb"])
+    }
+
+    fn begin(events: &[&str]) -> Result<Self> {
         let instance = Path::new("/sys/kernel/tracing/instances").join(format!("kafkascope-{}", std::process::id()));
         fs::create_dir(&instance).with_context(|| format!("cannot make {}", instance.display()))?;
         let tracing = Self { instance };
         fs::write(tracing.instance.join("buffer_size_kb"), "4096")?;
         fs::write(tracing.instance.join("trace_clock"), "mono")?;
-        for event in EVENTS {
-            fs::write(tracing.instance.join("events/syscalls").join(event).join("enable"), "1")?;
+        for event in events {
+            fs::write(tracing.instance.join("events").join(event).join("enable"), "1")?;
         }
         Ok(tracing)
     }
 
     /// The calls of a process since the beginning.
-    pub(super) fn of(&self, process: u32) -> Result<Calls> {
+    pub(super) fn of_process(&self, process: u32) -> Result<Calls> {
         let threads = fs::read_dir(format!("/proc/{process}/task"))?;
         let threads: Vec<String> =
             threads.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<Result<_>>()?;
-        let text = fs::read_to_string(self.instance.join("trace"))?;
-        Ok(calls(&text, &threads))
+        Ok(calls(&self.text()?, &threads))
+    }
+
+    /// Segments that were sent again to a port since the beginning.
+    pub(super) fn to_port(&self, port: u16) -> Result<usize> {
+        let to_port = format!(" dport={port} ");
+        Ok(self.text()?.lines().filter(|line| line.contains(&to_port)).count())
+    }
+
+    fn text(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.instance.join("trace"))?)
     }
 }
 
