@@ -129,8 +129,6 @@ struct State {
     /// When it was found out last which versions clients use.
     inventory: Timestamp,
     latest: Timestamp,
-    /// When totals were shown last.
-    shown: Timestamp,
     learned: Arc<Learned>,
 }
 
@@ -147,12 +145,14 @@ struct Entry {
     outside: u64,
     /// True only as long as it is read.
     read: bool,
+    /// Some snapshot has it, under the name that it has now.
+    shown: bool,
 }
 
 impl Entry {
     fn new(series: Arc<Series>, start: Timestamp, changed: Timestamp) -> Self {
         let value = Value::zero(series.metric());
-        Self { series, start, changed, value, exemplar: None, own: false, outside: 0, read: false }
+        Self { series, start, changed, value, exemplar: None, own: false, outside: 0, read: false, shown: false }
     }
 }
 
@@ -171,7 +171,6 @@ impl Registry {
             rates: Rates::new(now),
             inventory: Timestamp(0),
             latest: now,
-            shown: Timestamp(0),
             learned: Arc::default(),
         };
         let knowledge = Knowledge::new(dictionary.clone(), &instance_id(), now);
@@ -358,8 +357,9 @@ impl Registry {
         state.release(now, &self.dictionary);
         let live = state.series.len() as i64;
         let is_shown = |series: &Series| !series.is_held() && state.learned.shows(series);
-        let shown = state.series.values().filter(|entry| is_shown(&entry.series));
-        let point = |entry: &Entry| {
+        let shown = state.series.values_mut().filter(|entry| is_shown(&entry.series));
+        let point = |entry: &mut Entry| {
+            entry.shown = true;
             let Entry { series, start, value, exemplar, .. } = entry;
             Point { series: series.clone(), start: *start, value: value.clone(), exemplar: exemplar.clone() }
         };
@@ -367,10 +367,8 @@ impl Registry {
         let series = self.dictionary.own_series(Metric::SelfSeries, Box::default());
         points.push(Point { series, start: now, value: Value::Gauge(live), exemplar: None });
         points.sort_unstable_by_key(|point| (point.series.metric(), point.series.number()));
-        let at = now.max(state.latest);
-        state.shown = at;
         Snapshot {
-            at,
+            at: now.max(state.latest),
             resource: self.resource.clone(),
             learned: state.learned.clone(),
             points,
@@ -536,11 +534,12 @@ impl State {
     fn rename(&mut self, learned: Learned) {
         let (learned, before, now) = (Arc::new(learned), self.learned.clone(), self.latest);
         let mut renamed = Vec::new();
-        for entry in self.series.values_mut().filter(|entry| !entry.series.is_held()) {
-            if entry.start >= self.shown || !learned.renames(&before, &entry.series) {
+        for entry in self.series.values_mut().filter(|entry| entry.shown) {
+            if !learned.renames(&before, &entry.series) {
                 continue;
             }
             renamed.push(entry.series.clone());
+            entry.shown = false;
             entry.start = now;
             // What an up-down counter or a gauge says is true under any name.
             if matches!(entry.value, Value::Counter(_) | Value::Histogram(_)) {

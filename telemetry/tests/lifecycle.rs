@@ -346,6 +346,34 @@ fn a_series_is_not_shown_under_two_names_at_a_time() {
     }
 }
 
+/// What no snapshot has had under its old name loses nothing when its broker is named.
+#[test]
+fn what_was_not_shown_yet_is_counted_whole_when_its_broker_is_named() {
+    let mut scene = Scene::new(Settings::default());
+    let broker = Broker::new("b2", 9092, None, None);
+    scene.broker = broker.clone();
+    scene.registry.leads([Route { listen: 19_092, broker }]);
+    // Somebody looks whether the port is open, long before there are clients.
+    drop(scene.connect_unnamed());
+    for _ in 0..10 {
+        scene.collect();
+    }
+    // A snapshot comes in the middle of the interval in which the first client does all that it does.
+    scene.pass(SECOND / 2);
+    assert_eq!(scene::series(&scene.registry.snapshot(scene.now), Metric::Requests).count(), 0);
+    let mut client = scene.connect("c");
+    client.exchange(&mut scene, ApiKey(18), 3);
+    let seq = client.begin(&mut scene, ApiKey(3), 12);
+    let told = NamedBroker { seq, id: 7, host: b"b2", port: 19_092 };
+    client.observe(&mut scene, Observation::Broker(told));
+    client.observe(&mut scene, Observation::ClusterId(b"abc"));
+    client.answer(&mut scene, seq, Outcome::Answered, ErrorCode::NONE);
+    let snapshot = scene.collect();
+    let requests = scene::series(&snapshot, Metric::Requests).map(|point| &point.value);
+    assert_eq!(requests.collect::<Vec<_>>(), [&Value::Counter(1), &Value::Counter(1)]);
+    assert!(!snapshot.gone.iter().any(|gone| gone.series.metric() == Metric::Requests), "{:?}", snapshot.gone);
+}
+
 const IDS: [&str; 2] = ["messaging.kafka.cluster.id", "kafkascope.broker.id"];
 
 fn has_api(point: &Point, api: &str) -> bool {
