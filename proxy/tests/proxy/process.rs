@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread::spawn;
+use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,7 +15,8 @@ use crate::rig::DEADLINE;
 pub(crate) struct Process {
     child: Child,
     log: Receiver<String>,
-    seen: Vec<String>,
+    /// All lines so far, and whether somebody has waited for each.
+    seen: Vec<(String, bool)>,
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) admin: SocketAddr,
 }
@@ -73,17 +74,20 @@ impl Process {
         listen.split(' ').next().unwrap().parse().unwrap()
     }
 
-    /// Waits for a line of the log with this text.
+    /// Waits for a line of the log with this text, that no one has waited for.
     pub(crate) fn logged(&mut self, text: &str) -> String {
         let begun = Instant::now();
+        let mut at = 0;
         loop {
-            match self.log.recv_timeout(DEADLINE.saturating_sub(begun.elapsed())) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(text) {
-                        return line;
-                    }
+            for (line, is_taken) in self.seen.iter_mut().skip(at) {
+                if !*is_taken && line.contains(text) {
+                    *is_taken = true;
+                    return line.clone();
                 }
+            }
+            at = self.seen.len();
+            match self.log.recv_timeout(DEADLINE.saturating_sub(begun.elapsed())) {
+                Ok(line) => self.seen.push((line, false)),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     panic!("no {text:?} in the log: {:#?}", self.seen)
                 }
@@ -93,10 +97,8 @@ impl Process {
 
     /// Whether there is a line with this text that no one has waited for.
     pub(crate) fn has_logged(&mut self, text: &str) -> bool {
-        let lines: Vec<String> = self.log.try_iter().collect();
-        let has = lines.iter().any(|line| line.contains(text));
-        self.seen.extend(lines);
-        has
+        self.seen.extend(self.log.try_iter().map(|line| (line, false)));
+        self.seen.iter().any(|(line, is_taken)| !is_taken && line.contains(text))
     }
 
     /// Most memory that it had at once, in bytes.
@@ -174,6 +176,7 @@ impl Process {
                 return line.to_owned();
             }
             assert!(begun.elapsed() < DEADLINE, "{name} {what}:\n{metrics}");
+            sleep(Duration::from_millis(10));
         }
     }
 }
