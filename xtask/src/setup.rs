@@ -12,6 +12,8 @@ mod system;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
@@ -22,6 +24,9 @@ use crate::{step, workspace};
 
 /// The versions of Apache Kafka that everything is tested with. Their poms are in `tests/kafka`.
 const KAFKA_VERSIONS: [&str; 2] = ["4.3.1", "3.9.2"];
+
+/// What could not be made is tried once more after this time.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// Get what the tests need: Kafka's jars, an OpenTelemetry collector, foreign clients, tools for kernel programs.
 ///
@@ -127,8 +132,8 @@ pub(crate) fn provide(groups: &[Group]) -> Result<Vec<Absent>> {
     Ok(absent)
 }
 
-/// Makes an item unless its stamp holds `recipe` already.
-fn once(item: &Path, recipe: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Makes an item unless its stamp holds `recipe` already; tries again in a moment, as a registry may fail for one.
+fn once(item: &Path, recipe: &str, mut make: impl FnMut() -> Result<()>) -> Result<()> {
     let stamp = item.with_extension("stamp");
     if item.exists() && fs::read_to_string(&stamp).is_ok_and(|made_from| made_from == recipe) {
         return Ok(());
@@ -136,6 +141,10 @@ fn once(item: &Path, recipe: &str, make: impl FnOnce() -> Result<()>) -> Result<
     if stamp.exists() {
         fs::remove_file(&stamp)?;
     }
-    make()?;
+    if let Err(error) = make() {
+        println!("setup: {error:#}; trying again in {} s", AGAIN.as_secs());
+        thread::sleep(AGAIN);
+        make()?;
+    }
     fs::write(&stamp, recipe).with_context(|| format!("cannot write {}", stamp.display()))
 }

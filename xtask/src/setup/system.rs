@@ -97,5 +97,7 @@ fn can_install() -> bool {
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet");
+    // Another one may be at work, and a mirror may fail for a moment.
+    command.args(["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]);
     command
 }
