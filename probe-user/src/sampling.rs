@@ -175,6 +175,8 @@ impl Sampling {
 
     /// Reads everything and gives it to the registry. Returns when that was.
     fn collect(&mut self) -> Timestamp {
+        // What is told is of now, too.
+        self.look();
         let at = clock::now();
         let mut readings = Readings::new(Arc::clone(self.registry.dictionary()), self.read, at);
         self.kernel.drain_events(&mut self.events);

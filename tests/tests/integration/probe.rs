@@ -11,7 +11,7 @@ mod life;
 mod network;
 mod privileges;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use kafkascope_tests::eventually::eventually;
@@ -27,6 +27,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What needs the kernel's programs.
 const KERNEL_SAMPLERS: [&str; 5] = ["page_cache", "disk", "disk_queue", "fsync", "tcp"];
+
+/// Nanoseconds of Unix time, as spans have them.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
 
 pub(crate) fn trials() -> Vec<Trial> {
     let trials = [

@@ -158,21 +158,16 @@ fn get(address: SocketAddr, path: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
-    /// Serves files as a probe serves its endpoints.
-    fn fake(folder: &Path) -> SocketAddr {
+    /// Serves metrics as a probe does: `first` once, then `last`.
+    fn fake(first: &'static str, last: &'static str) -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let folder = folder.to_owned();
         thread::spawn(move || {
-            for stream in listener.incoming() {
+            for (number, stream) in listener.incoming().enumerate() {
                 let mut stream = stream.unwrap();
-                let mut request = [0; 1024];
-                let length = stream.read(&mut request).unwrap();
-                let request = String::from_utf8_lossy(&request[..length]).into_owned();
-                let path = request.split_whitespace().nth(1).unwrap().trim_start_matches('/');
-                let body = fs::read_to_string(folder.join(path)).unwrap();
+                _ = stream.read(&mut [0; 1024]).unwrap();
+                let body = if number == 0 { first } else { last };
                 write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
             }
         });
@@ -181,19 +176,11 @@ mod tests {
 
     #[test]
     fn a_figure_that_moves_is_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let metrics = folder.path().join("metrics");
-        fs::write(&metrics, "fsyncs 1\n").unwrap();
-        let admin = fake(folder.path());
+        let admin = fake("fsyncs 1\n", "fsyncs 7\nkafkascope_process_up{kafkascope_process_name=\"trial\"} 1\n");
         let child = Command::new("true").spawn().unwrap();
         let probe = Probe { child, admin };
-        let later = thread::spawn(move || {
-            thread::sleep(AGE * 3 / 2);
-            fs::write(&metrics, "fsyncs 7\nkafkascope_process_up{kafkascope_process_name=\"trial\"} 1\n").unwrap();
-        });
         let scrape = probe.settled(|scrape| scrape.sum("fsyncs", &[])).unwrap();
         assert_eq!(scrape.sum("fsyncs", &[]), 7.0);
         assert_eq!((probe.is_up(TRIAL).unwrap(), probe.is_up(MORTAL).unwrap()), (Some(true), None));
-        later.join().unwrap();
     }
 }

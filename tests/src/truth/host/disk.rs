@@ -25,6 +25,8 @@ const PAGE: usize = 4096;
 /// What is written at once, and how often.
 const PART: usize = 64 << 10;
 const PARTS: u64 = 400;
+/// How often a moment is looked for in which a disk rests.
+const ATTEMPTS: u32 = 50;
 
 const DURATION: &str = "kafkascope_disk_io_duration_seconds";
 const QUEUE: &str = "kafkascope_disk_queue_duration_seconds";
@@ -40,7 +42,7 @@ pub(super) fn rows(stage: &mut Stage) -> Result<Vec<Row>> {
 
 /// A line of /proc/diskstats (Documentation/admin-guide/iostats.rst): requests completed and milliseconds that they took,
 /// from the moment that they are queued.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Completed {
     reads: f64,
     read_ms: f64,
@@ -106,12 +108,23 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn around(stage: &Stage, disk: &'a str, work: impl FnOnce() -> Result<()>) -> Result<Self> {
-        let (before, begin) = (stage.scrape()?, Completed::of(disk)?);
+        let (before, begin) = Self::at_once(stage, disk)?;
         let (untold, began) = (untold()?, Instant::now());
         work()?;
         let untold = (self::untold()? - untold).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
-        let (end, after) = (Completed::of(disk)?, stage.scrape()?);
+        let (after, end) = Self::at_once(stage, disk)?;
         Ok(Self { disk, before, begin, end, after, untold })
+    }
+
+    /// What both sides say, with no request in between; on a disk that never rests, with some.
+    fn at_once(stage: &Stage, disk: &str) -> Result<(Scrape, Completed)> {
+        for _ in 1..ATTEMPTS {
+            let (before, scrape, after) = (Completed::of(disk)?, stage.scrape()?, Completed::of(disk)?);
+            if before == after {
+                return Ok((scrape, after));
+            }
+        }
+        Ok((stage.scrape()?, Completed::of(disk)?))
     }
 
     fn rows(&self, operation: &str, of: impl Fn(&Completed) -> (f64, f64)) -> [Row; 2] {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Seek, SeekFrom, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kafkascope_tests::collector::Collector;
@@ -14,7 +14,7 @@ use kafkascope_tests::receiver::{Receiver, Span};
 use kafkascope_tests::testbed::Need;
 use libtest_mimic::Trial;
 
-use super::{PATIENCE, name_at, privileged, samplers, told};
+use super::{PATIENCE, name_at, now, privileged, samplers, told};
 use crate::collector::export_flags;
 use crate::librdkafka::Producer;
 use crate::trial::trial;
@@ -82,7 +82,10 @@ fn broker() -> Result<()> {
         "{collection:?}"
     );
 
-    figures(&receiver, (&name, cluster.id()), &topic)?;
+    // Spans may come before the figures of the same moment.
+    let told = |receiver: &Receiver| figures(receiver, (&name, cluster.id()), &topic);
+    _ = receiver.wait_for(PATIENCE, |receiver| told(receiver).ok());
+    told(&receiver)?;
     ensure!(receiver.violations().is_empty(), "{:?}", receiver.violations());
     probe.process().must_run()
 }
@@ -189,9 +192,4 @@ fn collector(protocol: &str) -> Result<()> {
         }
         Ok(Some(()))
     })
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,7 @@ use kafkascope_tests::receiver::{Receiver, Span};
 use kafkascope_tests::wire::{self, Connection};
 use libtest_mimic::Trial;
 
-use super::{PATIENCE, privileged, told};
+use super::{PATIENCE, now, privileged, told};
 use crate::collector::export_flags;
 use crate::namespace::{Lossy, in_own_network};
 use crate::sink::Sink;
@@ -43,6 +43,7 @@ fn retransmits() -> Result<()> {
             .is_some_and(|count| count >= 2.0)
     })?;
     let lossy = Lossy::on(&format!("tcp dport {}", sink.address.port()))?;
+    let sent = now();
     connection.send(&request(2))?;
     told(&probe, "retransmits", PATIENCE, |scrape| {
         scrape.sum("kafkascope_tcp_retransmits_total", &of).is_some_and(|segments| segments >= 2.0)
@@ -58,7 +59,10 @@ fn retransmits() -> Result<()> {
     let burst = burst.context("no span of retransmits")?;
     let id = burst.attributes.get("network.community_id").context("no community id")?;
     let delayed = receiver.wait_for(PATIENCE, |receiver| {
-        let slow = |span: &Span| span.name == "send orders" && span.end_unix_nano - span.start_unix_nano > 100_000_000;
+        let slow = |span: &Span| {
+            let took = span.end_unix_nano - span.start_unix_nano;
+            span.name == "send orders" && span.start_unix_nano >= sent && took > 100_000_000
+        };
         receiver.spans().into_iter().find(slow)
     });
     let delayed = delayed.context("no span of the request")?;
