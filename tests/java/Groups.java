@@ -13,6 +13,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -121,13 +122,17 @@ public class Groups {
   /** A fetch that was under way must have ended, or it would bring what is produced next. */
   static void rest(KafkaConsumer<String, String> consumer) {
     consumer.pause(List.of(partition));
-    for (long end = System.nanoTime() + 1_500_000_000L; System.nanoTime() < end; ) consumer.poll(Duration.ofMillis(100));
+    long end = System.nanoTime() + 1_500_000_000L;
+    while (System.nanoTime() < end || !total(consumer, "request-total").equals(total(consumer, "response-total"))) {
+      consumer.poll(Duration.ofMillis(100));
+    }
   }
 
-  static Object consumed(KafkaConsumer<String, String> consumer) {
+  /** A metric of the whole client. */
+  static Object total(KafkaConsumer<String, String> consumer, String name) {
     return consumer.metrics().values().stream()
-        .filter(metric -> metric.metricName().name().equals("records-consumed-total"))
-        .filter(metric -> !metric.metricName().tags().containsKey("topic"))
+        .filter(metric -> metric.metricName().name().equals(name))
+        .filter(metric -> metric.metricName().tags().keySet().equals(Set.of("client-id")))
         .findFirst().orElseThrow().metricValue();
   }
 
@@ -135,7 +140,7 @@ public class Groups {
     Path written = folder.resolve(name + ".new");
     Files.writeString(written, String.format(
         "{\"position\":%d,\"consumed\":%s,\"sought_over\":%d,\"ahead\":%d}",
-        consumer.position(partition), consumed(consumer), soughtOver, commitsAhead));
+        consumer.position(partition), total(consumer, "records-consumed-total"), soughtOver, commitsAhead));
     Files.move(written, folder.resolve(name), StandardCopyOption.ATOMIC_MOVE);
     while (!Files.exists(folder.resolve(name + ".go"))) consumer.poll(Duration.ofMillis(100));
   }

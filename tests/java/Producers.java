@@ -1,5 +1,6 @@
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.Properties;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -39,8 +40,11 @@ public final class Producers {
                 producer.send(new ProducerRecord<>(topic, key, value(id, i, bytes)));
             }
             producer.flush();
+            // It records the last answer after it has told of it, but before it has closed.
+            Map<MetricName, Metric> metrics = new HashMap<>(producer.metrics());
+            producer.close();
             StringBuilder line = new StringBuilder(id);
-            for (Map.Entry<MetricName, ? extends Metric> metric : producer.metrics().entrySet()) {
+            for (Map.Entry<MetricName, Metric> metric : metrics.entrySet()) {
                 MetricName name = metric.getKey();
                 // Only those of the client as a whole.
                 if (name.group().equals("producer-metrics") && name.tags().size() == 1) {

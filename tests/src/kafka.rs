@@ -266,7 +266,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Creates a topic and waits until every broker names a leader for each partition.
+    /// Creates a topic and waits until every broker names a leader for each partition, and serves those that it leads.
     pub fn create_topic(&self, name: &str, partitions: u16, replicas: u16) -> Result<()> {
         let first = self.brokers.iter().find(|broker| broker.is_up()).context("no broker is up")?;
         wire::create_topic(first.direct(), name, i32::from(partitions), i16::try_from(replicas)?)?;
@@ -275,7 +275,10 @@ impl Cluster {
                 let metadata = wire::metadata(broker.direct(), &[name])?;
                 let topic = metadata.topics.first().context("no such topic")?;
                 let led = topic.partitions.iter().filter(|(_, leader, _)| *leader > 0).count();
-                Ok((topic.error == 0 && led == usize::from(partitions)).then_some(()))
+                let is_led = topic.error == 0 && led == usize::from(partitions);
+                let own = topic.partitions.iter().filter(|(_, leader, _)| *leader == i32::from(broker.id));
+                let own: Vec<_> = own.map(|(partition, ..)| *partition).collect();
+                Ok((is_led && wire::serves(broker.direct(), name, &own)?).then_some(()))
             })?;
         }
         Ok(())

@@ -13,6 +13,7 @@ pub mod api {
     #![expect(missing_docs, reason = "they are Kafka's names")]
     pub const PRODUCE: i16 = 0;
     pub const FETCH: i16 = 1;
+    pub const LIST_OFFSETS: i16 = 2;
     pub const METADATA: i16 = 3;
     pub const API_VERSIONS: i16 = 18;
     pub const CREATE_TOPICS: i16 = 19;
@@ -223,9 +224,9 @@ pub struct Topic {
     pub partitions: Vec<(i32, i32, Vec<i32>)>,
 }
 
-/// Asks the broker at `address` for the brokers and `topics`, by Metadata v1.
+/// Asks the broker at `address` for the brokers and `topics`, by Metadata v2.
 pub fn metadata(address: SocketAddr, topics: &[&str]) -> Result<Metadata> {
-    let mut request = Body::request(api::METADATA, 1, 1, Some("harness")).i32(i32::try_from(topics.len())?);
+    let mut request = Body::request(api::METADATA, 2, 1, Some("harness")).i32(i32::try_from(topics.len())?);
     for topic in topics {
         request = request.string(Some(topic));
     }
@@ -238,6 +239,7 @@ pub fn metadata(address: SocketAddr, topics: &[&str]) -> Result<Metadata> {
         fields.string()?;
         metadata.brokers.push(broker);
     }
+    let _cluster = fields.string()?;
     metadata.controller = fields.i32()?;
     for _ in 0..fields.i32()? {
         let mut topic = Topic { error: fields.i16()?, name: fields.string()?, ..Topic::default() };
@@ -265,6 +267,33 @@ pub fn create_topic(address: SocketAddr, name: &str, partitions: i32, replicas: 
         0 => Ok(()),
         error => bail!("cannot create topic {name}: error {error} {}", fields.string()?),
     }
+}
+
+/// Whether the broker at `address` serves these partitions as their leader, by ListOffsets v1. It is named as leader by
+/// Metadata before it does.
+pub fn serves(address: SocketAddr, topic: &str, partitions: &[i32]) -> Result<bool> {
+    const ANYBODY: i32 = -1;
+    const NEWEST: i64 = -1;
+    let mut request = Body::request(api::LIST_OFFSETS, 1, 1, Some("harness")).i32(ANYBODY).i32(1).string(Some(topic));
+    request = request.i32(i32::try_from(partitions.len())?);
+    for partition in partitions {
+        request = request.i32(*partition).i64(NEWEST);
+    }
+    let answer = Connection::open(address)?.exchange(&request.frame())?;
+    let mut fields = Fields(&answer);
+    fields.i32()?;
+    // Without a partition there is no topic in the answer.
+    for _ in 0..fields.i32()? {
+        fields.string()?;
+        for _ in 0..fields.i32()? {
+            let (_partition, error) = (fields.i32()?, fields.i16()?);
+            if error != 0 {
+                return Ok(false);
+            }
+            fields.take(8 + 8)?;
+        }
+    }
+    Ok(true)
 }
 
 /// Deletes a topic by DeleteTopics v1.

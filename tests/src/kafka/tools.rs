@@ -38,7 +38,9 @@ impl Cluster {
     /// Committed offset and lag of a group with one partition, as `kafka-consumer-groups.sh --describe` tells.
     pub fn described(&self, group: &str, limit: Duration) -> Result<(i64, i64)> {
         let class = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
-        let said = self.administer(class, &["--describe", "--group", group], limit)?;
+        // Else 5 s in 3.9, for each question that it asks.
+        let patience = limit.as_millis().to_string();
+        let said = self.administer(class, &["--describe", "--group", group, "--timeout", &patience], limit)?;
         let line = |first: &str| {
             let mut lines = said.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
             lines.find(|words| words.first() == Some(&first)).with_context(|| format!("no {first}: {said}"))

@@ -174,6 +174,8 @@ fn produce_one(what: NativeProducer, servers: &str, pace: f64, time: Duration) -
         producer.poll(Duration::from_millis(5));
     }
     producer.flush(PATIENCE).context("librdkafka did not deliver in time")?;
+    // It may have rested while it waited for the last answers.
+    ledger.with(|account| account.unchanged = 0);
     until("librdkafka's statistics rest", PATIENCE, || {
         producer.poll(Duration::from_millis(20));
         ledger.rests()

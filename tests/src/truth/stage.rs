@@ -55,17 +55,22 @@ const MBEANS: [&str; 5] = [
 /// One run from the start of the brokers to the last export.
 pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence> {
     say(&format!("starting Apache Kafka {version}, {BROKERS} brokers"));
-    let mut cluster = Cluster::start(&ClusterSpec::new(version, BROKERS))?;
+    // Leaders move when a broker is stopped, and not when a clock of the controller says so.
+    let spec = ClusterSpec::new(version, BROKERS).property("auto.leader.rebalance.enable", "false");
+    let mut cluster = Cluster::start(&spec)?;
     for topic in TOPICS {
         cluster.create_topic(topic, PARTITIONS, BROKERS)?;
     }
     cluster.create_topic(GROUP_TOPIC, 1, BROKERS)?;
     let mut oracle = jmx::Reader::start(version, &cluster.jmx()?, &MBEANS)?;
     let before = oracle.read_at_rest(REST)?;
+    let idle = idle(&mut oracle)?;
     let receiver = Receiver::start()?;
     let (routes, _held) = routes(&cluster, breaking)?;
     let flags = ["--otlp-endpoint", &receiver.grpc_endpoint(), "--otlp-protocol", "grpc", "--export-interval", "1s"];
     let mut proxy = Proxy::start(&ProxySpec::new(routes.iter().copied()).flags(flags))?;
+    // Whose series they are is known before what is compared begins, however slowly clients start.
+    leaders(&asker(cluster.brokers()[0].front())?)?;
 
     say("starting clients");
     let bootstrap = Bootstrap { proxied: cluster.front(), direct: cluster.direct() };
@@ -95,7 +100,7 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     let load = busy.share()?;
 
     say("consumers have nothing to read");
-    let waiting = waiting(&mut oracle, &before, &receiver)?;
+    let waiting = waiting(&mut oracle, idle, &receiver)?;
     say("consumers read to the end");
     let native_reader = reader.drain()?;
     let java = java.drain()?;
@@ -127,18 +132,49 @@ pub(crate) fn run(version: Version, breaking: Option<Break>) -> Result<Evidence>
     })
 }
 
-/// Fetches that wait, ours and the brokers' less what waited there before there were clients.
-fn waiting(oracle: &mut jmx::Reader, before: &jmx::Reading, receiver: &Receiver) -> Result<Vec<(f64, f64)>> {
+/// Fetches that wait at the brokers.
+fn delayed(oracle: &mut jmx::Reader) -> Result<f64> {
     let of = [("name", "NumDelayedOperations"), ("delayedOperation", "Fetch")];
+    Ok(oracle.read()?.total(&of, "Value"))
+}
+
+/// The same on average, while there are no clients: those of brokers, each of which is between two fetches at times.
+fn idle(oracle: &mut jmx::Reader) -> Result<f64> {
+    let mut sum = 0.0;
+    for _ in 0..SAMPLES {
+        std::thread::sleep(Duration::from_millis(500));
+        sum += delayed(oracle)?;
+    }
+    Ok(sum / SAMPLES as f64)
+}
+
+/// Fetches that wait, ours and the brokers' less what waits there without clients.
+fn waiting(oracle: &mut jmx::Reader, idle: f64, receiver: &Receiver) -> Result<Vec<(f64, f64)>> {
     let mut samples = Vec::new();
     for _ in 0..SAMPLES {
         // As often as we export.
         std::thread::sleep(Duration::from_secs(1));
-        let truth = oracle.read()?.total(&of, "Value") - before.total(&of, "Value");
+        let truth = delayed(oracle)? - idle;
         let ours = receiver.sum("kafkascope.purgatory.size", &[("kafka.api", "FetchConsumer")]);
         samples.push((ours.unwrap_or(0.0), truth));
     }
     Ok(samples)
+}
+
+/// A client that asks a broker who leads.
+fn asker(broker: SocketAddr) -> Result<BaseConsumer> {
+    Ok(ClientConfig::new().set("bootstrap.servers", broker.to_string()).create()?)
+}
+
+/// Who leads each partition.
+fn leaders(asker: &BaseConsumer) -> Result<Vec<i32>> {
+    let mut leaders = Vec::new();
+    for topic in TOPICS {
+        let metadata = asker.fetch_metadata(Some(topic), RESTART)?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        leaders.extend(partitions.map(|partition| partition.leader()));
+    }
+    Ok(leaders)
 }
 
 /// Stops a broker and starts it again, while somebody asks who leads. Gives how often leaders changed.
@@ -146,29 +182,19 @@ fn elections(cluster: &mut Cluster, receiver: &Receiver, breaking: Option<Break>
     say("a broker is stopped and started");
     let first = cluster.brokers().first().context("no broker")?;
     let asked = if breaking == Some(Break::Unasked) { first.direct() } else { first.front() };
-    let mut configuration = ClientConfig::new();
-    let asker: BaseConsumer = configuration.set("bootstrap.servers", asked.to_string()).create()?;
-    let leaders = || -> Result<Vec<i32>> {
-        let mut leaders = Vec::new();
-        for topic in TOPICS {
-            let metadata = asker.fetch_metadata(Some(topic), RESTART)?;
-            let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-            leaders.extend(partitions.map(|partition| partition.leader()));
-        }
-        Ok(leaders)
-    };
-    leaders()?;
+    let asker = asker(asked)?;
+    leaders(&asker)?;
     cluster.stop(BROKERS)?;
     let of = i32::from(BROKERS);
     until("leaders to move", RESTART, || {
-        leaders().is_ok_and(|all| all.iter().all(|leader| *leader > 0 && *leader != of))
+        leaders(&asker).is_ok_and(|all| all.iter().all(|leader| *leader > 0 && *leader != of))
     })?;
     cluster.restart(BROKERS)?;
     cluster.wait_ready(RESTART)?;
     let changes = cluster.leader_changes(&TOPICS)?;
     // They may have come back meanwhile, and what was told last has to be exported.
     let told = || -> Result<Option<()>> {
-        leaders()?;
+        leaders(&asker)?;
         let ours = receiver.sum("kafka.leader.election.rate", &[]);
         Ok((ours == Some(changes as f64)).then_some(()))
     };

@@ -68,9 +68,8 @@ fn retransmits() -> Result<()> {
         truth.insert(side, sent);
         drop(connection);
         // It has ended, so the total is known at once, not only when its turn to be looked at comes.
-        let told = eventually("the total at the end", Duration::from_secs(5), || {
-            Ok((retransmits_of(&stand, side)? >= sent).then_some(()))
-        });
+        let told =
+            eventually("the total at the end", PATIENCE, || Ok((retransmits_of(&stand, side)? >= sent).then_some(())));
         let ours = retransmits_of(&stand, side)?;
         told.with_context(|| format!("{side}: we say {ours}, the namespace {sent}"))?;
     }
@@ -157,8 +156,11 @@ fn versions() -> Result<()> {
     let of = |api: &'static str| [("messaging_client_id", "old"), ("kafka_api", api)];
     let scrape = eventually("the versions", PATIENCE, || {
         let scrape = bridge.proxy.metrics()?;
-        let all = names.iter().all(|(_, api)| scrape.sum("kafkascope_client_api_version_max", &of(api)).is_some());
-        Ok(all.then_some(scrape))
+        let is_whole = |(key, name): &(i16, &'static str)| {
+            let highest = sent.iter().filter(|(sent, _)| sent == key).map(|(_, version)| f64::from(*version));
+            scrape.sum("kafkascope_client_api_version_max", &of(name)) == highest.reduce(f64::max)
+        };
+        Ok(names.iter().all(is_whole).then_some(scrape))
     })?;
     let row = bridge.proxy.client("old")?;
     ensure!(row.software.as_deref() == Some("sarama/1.44"), "{:?}", row.software);

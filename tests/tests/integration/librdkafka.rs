@@ -325,8 +325,10 @@ impl Own {
             for (api, count) in &broker.req {
                 *self.requests.entry(api.clone()).or_default() += unsigned(*count);
             }
-            if let Some(round_trips) = &broker.rtt {
-                self.longest_round_trip_ms = self.longest_round_trip_ms.max(round_trips.max as f64 / 1000.0);
+            // It takes the time when it has sent, and may wait for a processor in between.
+            if let (Some(waited), Some(round_trips)) = (&broker.outbuf_latency, &broker.rtt) {
+                let longest = (waited.max + round_trips.max) as f64 / 1000.0;
+                self.longest_round_trip_ms = self.longest_round_trip_ms.max(longest);
             }
         }
     }

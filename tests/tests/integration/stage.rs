@@ -4,9 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use kafkascope_tests::eventually::eventually;
 use kafkascope_tests::kafka::{Cluster, ClusterSpec, Version};
 use kafkascope_tests::proxy::{Proxy, ProxySpec};
 use kafkascope_tests::tap::Recorder;
+use kafkascope_tests::wire;
 
 /// After its clients are gone, a connection ends at once.
 const QUIET: Duration = Duration::from_secs(60);
@@ -73,6 +75,15 @@ impl Stage {
         let cluster = Cluster::start(&ClusterSpec::new(version, 3))?;
         let taps = Recorder::start(cluster.routes())?;
         let proxy = Proxy::start(&ProxySpec::new(taps.routes().iter().copied()))?;
+        // A broker's series wait a moment for its ids, from its first connection on.
+        for broker in cluster.brokers() {
+            wire::metadata(broker.front(), &[])?;
+        }
+        eventually("the series of all brokers", QUIET, || {
+            let scrape = proxy.metrics()?;
+            let shown = scrape.select("kafkascope_connections_opened_total", &[]).count();
+            Ok((shown == cluster.brokers().len()).then_some(()))
+        })?;
         Ok(Self { cluster, proxy, taps })
     }
 }
