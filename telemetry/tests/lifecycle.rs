@@ -12,7 +12,7 @@ use kafkascope_telemetry::{
     Snapshot, TcpFigures, Value,
 };
 use proptest::prelude::*;
-use scene::{Ledger, Produce, SECOND, Scene, batch, fetch, produce};
+use scene::{Connection, Ledger, Produce, SECOND, Scene, batch, fetch, produce};
 
 fn caps(clients: usize, topics: usize, series: usize) -> Settings {
     let cap = |values| Cap::new(values).unwrap();
@@ -303,14 +303,28 @@ proptest! {
     }
 }
 
+fn before_a_nameless_broker() -> Scene {
+    let mut scene = Scene::new(Settings::default());
+    let broker = Broker::new("b2", 9092, None, None);
+    scene.broker = broker.clone();
+    scene.registry.leads([Route { listen: 19_092, broker }]);
+    scene
+}
+
+/// Asks for Metadata, which names the broker and its cluster.
+fn is_told_the_names(client: &mut Connection, scene: &mut Scene) {
+    let seq = client.begin(scene, ApiKey(3), 12);
+    let told = NamedBroker { seq, id: 7, host: b"b2", port: 19_092 };
+    client.observe(scene, Observation::Broker(told));
+    client.observe(scene, Observation::ClusterId(b"abc"));
+    client.answer(scene, seq, Outcome::Answered, ErrorCode::NONE);
+}
+
 /// Brokers are named after a while: nothing is counted twice, and the old name ends.
 #[test]
 fn a_series_is_not_shown_under_two_names_at_a_time() {
     for tells_after in [0, 10] {
-        let mut scene = Scene::new(Settings::default());
-        let broker = Broker::new("b2", 9092, None, None);
-        scene.broker = broker.clone();
-        scene.registry.leads([Route { listen: 19_092, broker }]);
+        let mut scene = before_a_nameless_broker();
         let mut client = scene.connect("c");
         client.exchange(&mut scene, ApiKey(18), 3);
         // An export comes before the first round has ended.
@@ -328,11 +342,7 @@ fn a_series_is_not_shown_under_two_names_at_a_time() {
         };
         assert_eq!(name(&snapshot), (tells_after > 0).then(|| (Vec::new(), Value::Counter(1))));
 
-        let seq = client.begin(&mut scene, ApiKey(3), 12);
-        let told = NamedBroker { seq, id: 7, host: b"b2", port: 19_092 };
-        client.observe(&mut scene, Observation::Broker(told));
-        client.observe(&mut scene, Observation::ClusterId(b"abc"));
-        client.answer(&mut scene, seq, Outcome::Answered, ErrorCode::NONE);
+        is_told_the_names(&mut client, &mut scene);
         let renamed = scene.collect();
         client.exchange(&mut scene, ApiKey(18), 3);
         let snapshot = scene.collect();
@@ -349,10 +359,7 @@ fn a_series_is_not_shown_under_two_names_at_a_time() {
 /// What no snapshot has had under its old name loses nothing when its broker is named.
 #[test]
 fn what_was_not_shown_yet_is_counted_whole_when_its_broker_is_named() {
-    let mut scene = Scene::new(Settings::default());
-    let broker = Broker::new("b2", 9092, None, None);
-    scene.broker = broker.clone();
-    scene.registry.leads([Route { listen: 19_092, broker }]);
+    let mut scene = before_a_nameless_broker();
     // Somebody looks whether the port is open, long before there are clients.
     drop(scene.connect_unnamed());
     for _ in 0..10 {
@@ -363,11 +370,7 @@ fn what_was_not_shown_yet_is_counted_whole_when_its_broker_is_named() {
     assert_eq!(scene::series(&scene.registry.snapshot(scene.now), Metric::Requests).count(), 0);
     let mut client = scene.connect("c");
     client.exchange(&mut scene, ApiKey(18), 3);
-    let seq = client.begin(&mut scene, ApiKey(3), 12);
-    let told = NamedBroker { seq, id: 7, host: b"b2", port: 19_092 };
-    client.observe(&mut scene, Observation::Broker(told));
-    client.observe(&mut scene, Observation::ClusterId(b"abc"));
-    client.answer(&mut scene, seq, Outcome::Answered, ErrorCode::NONE);
+    is_told_the_names(&mut client, &mut scene);
     let snapshot = scene.collect();
     let requests = scene::series(&snapshot, Metric::Requests).map(|point| &point.value);
     assert_eq!(requests.collect::<Vec<_>>(), [&Value::Counter(1), &Value::Counter(1)]);

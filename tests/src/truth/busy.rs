@@ -7,7 +7,10 @@ use anyhow::{Context, Result};
 /// Above this share, what waits for a processor spoils what is measured.
 pub(super) const SATURATED: f64 = 0.7;
 
-/// Share of the machine's CPU time that is used, from /proc/stat.
+/// USER_HZ, on all that Linux runs on.
+const TICKS_A_SECOND: f64 = 100.0;
+
+/// Time of the machine's processors, and how much of it is used, in ticks from /proc/stat.
 pub(super) struct Busy {
     busy: f64,
     all: f64,
@@ -28,7 +31,12 @@ impl Busy {
         Some(Self { busy: all - times.get(3)? - times.get(4)?, all })
     }
 
-    /// Since then.
+    /// Seconds of all processors that the kernel has told of since then.
+    pub(super) fn seconds(&self) -> Result<f64> {
+        Ok((Self::begin()?.all - self.all) / TICKS_A_SECOND)
+    }
+
+    /// The share that was used since then.
     pub(super) fn share(&self) -> Result<f64> {
         let now = Self::begin()?;
         Ok((now.busy - self.busy) / (now.all - self.all).max(1.0))

@@ -68,8 +68,9 @@ fn retransmits() -> Result<()> {
         truth.insert(side, sent);
         drop(connection);
         // It has ended, so the total is known at once, not only when its turn to be looked at comes.
-        let told =
-            eventually("the total at the end", PATIENCE, || Ok((retransmits_of(&stand, side)? >= sent).then_some(())));
+        let told = eventually("the total at the end", Duration::from_secs(5), || {
+            Ok((retransmits_of(&stand, side)? >= sent).then_some(()))
+        });
         let ours = retransmits_of(&stand, side)?;
         told.with_context(|| format!("{side}: we say {ours}, the namespace {sent}"))?;
     }

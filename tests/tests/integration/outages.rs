@@ -76,7 +76,7 @@ fn blackhole(protocol: &str) -> Result<()> {
     let mut proxy = Proxy::start(&spec.flags(["--drain-timeout", "3s", "--trace-sample-ratio", "1"]))?;
 
     let mut connection = Connection::open(front.address())?;
-    let mut slow = Vec::new();
+    let mut slowest = Duration::ZERO;
     let started = Instant::now();
     let mut number = 0;
     // Several exports are due meanwhile.
@@ -85,10 +85,9 @@ fn blackhole(protocol: &str) -> Result<()> {
         let sent = Instant::now();
         let request = wire::produce(number, Some("unharmed"), 1, "t", &wire::batch(0, 1, &[1; 500]));
         connection.exchange(&request).context("traffic suffers")?;
-        slow.extend(Some(sent.elapsed()).filter(|took| *took > Duration::from_millis(500)));
+        slowest = slowest.max(sent.elapsed());
     }
-    // What an export holds up is held up by each; once or twice the machine may have been busy.
-    ensure!(slow.len() < 3, "exchanges took {slow:?}");
+    ensure!(slowest < Duration::from_secs(1), "an exchange took {slowest:?}");
     drop(connection);
 
     let asked = Instant::now();

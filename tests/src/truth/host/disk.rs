@@ -13,9 +13,8 @@ use rustix::fs::{Advice, fadvise, fstat, major, minor};
 
 use super::Break;
 use super::actor::{FDATASYNCS, FSYNCS};
-use super::stage::{Stage, counted, growth, output, say};
+use super::stage::{Stage, counted, growth, output, say, sum_of_threads};
 use super::tracing::{Calls, Tracing};
-use crate::eventually::eventually;
 use crate::java::Tool;
 use crate::prometheus::Scrape;
 use crate::truth::row::{Figure, Measured, Row, Tolerance};
@@ -25,8 +24,6 @@ const PAGE: usize = 4096;
 /// What is written at once, and how often.
 const PART: usize = 64 << 10;
 const PARTS: u64 = 400;
-/// How often a moment is looked for in which a disk rests.
-const ATTEMPTS: u32 = 50;
 
 const DURATION: &str = "kafkascope_disk_io_duration_seconds";
 const QUEUE: &str = "kafkascope_disk_queue_duration_seconds";
@@ -108,23 +105,18 @@ struct Window<'a> {
 
 impl<'a> Window<'a> {
     fn around(stage: &Stage, disk: &'a str, work: impl FnOnce() -> Result<()>) -> Result<Self> {
-        let (before, begin) = Self::at_once(stage, disk)?;
+        let (begin, before) = Self::at_once(stage, disk)?;
         let (untold, began) = (untold()?, Instant::now());
         work()?;
         let untold = (self::untold()? - untold).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
-        let (after, end) = Self::at_once(stage, disk)?;
+        let (end, after) = Self::at_once(stage, disk)?;
         Ok(Self { disk, before, begin, end, after, untold })
     }
 
     /// What both sides say, with no request in between; on a disk that never rests, with some.
-    fn at_once(stage: &Stage, disk: &str) -> Result<(Scrape, Completed)> {
-        for _ in 1..ATTEMPTS {
-            let (before, scrape, after) = (Completed::of(disk)?, stage.scrape()?, Completed::of(disk)?);
-            if before == after {
-                return Ok((scrape, after));
-            }
-        }
-        Ok((stage.scrape()?, Completed::of(disk)?))
+    fn at_once(stage: &Stage, disk: &str) -> Result<(Completed, Scrape)> {
+        let look = || Completed::of(disk);
+        stage.at_rest("the disk to rest", look).or_else(|_busy| Ok((look()?, stage.scrape()?)))
     }
 
     fn rows(&self, operation: &str, of: impl Fn(&Completed) -> (f64, f64)) -> [Row; 2] {
@@ -146,12 +138,8 @@ impl<'a> Window<'a> {
 /// How long the first process has run. Kernels of some virtual machines tell no tracer, perf's neither, of what happens
 /// while it has the processor, and that includes interrupts of a disk.
 fn untold() -> Result<Duration> {
-    let mut nanos = 0;
-    for task in procfs::process::Process::new(1)?.tasks()?.flatten() {
-        // A thread may end meanwhile.
-        nanos += task.schedstat().map_or(0, |thread| thread.sum_exec_runtime);
-    }
-    Ok(Duration::from_nanos(nanos))
+    // A thread may end meanwhile.
+    sum_of_threads(1, |thread| thread.schedstat().map_or(0, |times| times.sum_exec_runtime))
 }
 
 /// Queue and service together, as the kernel counts.
@@ -221,11 +209,7 @@ fn of_a_program(stage: &Stage) -> Result<Vec<Row>> {
 
 /// What both sides say of the broker, with no call of it in between: it flushes by itself, too.
 fn at_once(stage: &Stage, oracle: &Tracing) -> Result<(Calls, Scrape)> {
-    eventually("no fsync while both sides are read", Duration::from_secs(30), || {
-        let before = oracle.of_process(stage.broker()?)?;
-        let (scrape, after) = (stage.scrape()?, oracle.of_process(stage.broker()?)?);
-        Ok((before.count == after.count).then_some((after, scrape)))
-    })
+    stage.at_rest("no fsync while both sides are read", || oracle.of_process(stage.broker()?))
 }
 
 /// A topic whose every append is flushed.

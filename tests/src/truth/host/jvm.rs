@@ -8,8 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::Break;
-use super::stage::{Stage, say};
-use crate::eventually::eventually;
+use super::stage::{Stage, say, sum_of_threads};
 use crate::java;
 use crate::jmx::{Reader, Reading};
 use crate::truth::row::{Figure, Row, Tolerance};
@@ -25,17 +24,14 @@ pub(super) fn rows(stage: &mut Stage) -> Result<Vec<Row>> {
         java::run("jcmd", Command::new("jcmd").args([broker.as_str(), "GC.run"]), LIMIT)?;
     }
     // Reading by JMX makes garbage, too: compared is what stood still meanwhile.
-    let (truth, ours) = eventually("no collection while both sides are read", LIMIT, || {
-        let (before, scrape, after) = (jmx.read()?, stage.scrape()?, jmx.read()?);
-        if stage.is_broken(Break::Afterwards) {
-            java::run("jcmd", Command::new("jcmd").args([broker.as_str(), "GC.run"]), LIMIT)?;
-            return Ok(Some((jmx.read()?, scrape)));
-        }
-        Ok((collections(&before)? == collections(&after)?).then_some((after, scrape)))
-    })?;
+    let (mut truth, ours) = stage.at_rest("no collection while both sides are read", || collections(&jmx.read()?))?;
+    if stage.is_broken(Break::Afterwards) {
+        java::run("jcmd", Command::new("jcmd").args([broker.as_str(), "GC.run"]), LIMIT)?;
+        truth = collections(&jmx.read()?)?;
+    }
     let waited = waited(stage.broker()?)?.as_secs_f64() * 1e3;
     let mut rows = Vec::new();
-    for (collector, count, ms) in collections(&truth)? {
+    for (collector, count, ms) in truth {
         let labels = [("kafkascope_process_name", "broker-1"), ("jvm_gc_name", collector.as_str())];
         let of = |name: &str| ours.sum(name, &labels).ok_or_else(|| format!("no series {name}{labels:?}"));
         let truth = || Ok(Figure::count(count));
@@ -52,14 +48,11 @@ pub(super) fn rows(stage: &mut Stage) -> Result<Vec<Row>> {
 /// How long the thread that collects waited for a processor, ever. The JVM reads a clock for its performance data and
 /// another for its MBeans, and what it waits between the two is in one of them only.
 fn waited(broker: u32) -> Result<Duration> {
-    let mut nanos = 0;
-    for task in procfs::process::Process::new(broker.try_into()?)?.tasks()?.flatten() {
+    sum_of_threads(broker, |thread| {
+        let collects = thread.status().is_ok_and(|status| status.name == "VM Thread");
         // A thread may end meanwhile.
-        if task.status().is_ok_and(|status| status.name == "VM Thread") {
-            nanos += task.schedstat().map_or(0, |thread| thread.run_delay);
-        }
-    }
-    Ok(Duration::from_nanos(nanos))
+        if collects { thread.schedstat().map_or(0, |times| times.run_delay) } else { 0 }
+    })
 }
 
 /// Name, count and milliseconds of each collector that has collected.

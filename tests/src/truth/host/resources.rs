@@ -10,6 +10,7 @@ use super::Break;
 use super::actor::SWAPPED;
 use super::stage::{Actor, Stage, counted, growth, output, say};
 use crate::eventually::eventually;
+use crate::truth::busy::Busy;
 use crate::truth::row::{Figure, Row, Tolerance};
 
 /// Of an actor.
@@ -49,44 +50,30 @@ fn cpu(stage: &Stage) -> Result<Row> {
 
 /// All that the CPUs do takes as much time as there is.
 fn machine(stage: &Stage) -> Result<Vec<Row>> {
-    let (told, begin) = (Told::read()?, Instant::now());
+    let (told, begin) = (Busy::begin()?, Instant::now());
     let before = stage.scrape()?;
     let start = Instant::now();
     std::thread::sleep(Duration::from_secs(4));
     let end = Instant::now();
     let after = stage.scrape()?;
-    let (all, told_after) = (begin.elapsed(), Told::read()?);
+    let (all, told) = (begin.elapsed(), told.seconds()?);
+    let processors = processors()?;
     // When it was read within the first and the last scrape is not known.
-    let (least, most) = ((end - start).as_secs_f64(), all.as_secs_f64());
+    let (least, most) = ((end - start).as_secs_f64() * processors, all.as_secs_f64() * processors);
     let ours = counted(&before, &after, "system_cpu_time_seconds_total", &[]);
-    let truth = Ok(Figure::count((least + most) / 2.0 * told.processors));
-    let untold = (most * told.processors - (told_after.seconds - told.seconds)).max(0.0);
-    let allowed = 0.05 + (most - least) / 2.0 * told.processors + untold;
+    let truth = Ok(Figure::count((least + most) / 2.0));
+    // A virtual processor that its host stops while it works loses what the kernel does not tell: that counts by ticks,
+    // and many that are due at once are one (CONFIG_TICK_CPU_ACCOUNTING).
+    let untold = (most - told).max(0.0);
+    let allowed = 0.05 + (most - least) / 2.0 + untold;
     let tolerance = Tolerance::percent(2.0).plus((allowed * 1e3).round() / 1e3, "s");
     Ok(vec![Row::compared(13, "CPU time of the host, all modes, s", ours, truth, "wall clock x CPUs", tolerance)])
 }
 
-/// What the kernel tells of each CPU. A virtual one that its host stops while it works loses what it does not tell: the
-/// kernel counts by ticks, and many that are due at once are one (CONFIG_TICK_CPU_ACCOUNTING).
-struct Told {
-    processors: f64,
-    seconds: f64,
-}
-
-impl Told {
-    fn read() -> Result<Self> {
-        // USER_HZ, on all that Linux runs on.
-        const TICKS_A_SECOND: f64 = 100.0;
-        let stat = fs::read_to_string("/proc/stat").context("cannot read the machine's CPU times")?;
-        let mut told = Self { processors: 0.0, seconds: 0.0 };
-        for line in stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")) {
-            told.processors += 1.0;
-            // Guests, the last two, are in user already.
-            let ticks = line.split_whitespace().skip(1).take(8).filter_map(|ticks| ticks.parse::<f64>().ok());
-            told.seconds += ticks.sum::<f64>() / TICKS_A_SECOND;
-        }
-        Ok(told)
-    }
+/// Those of the machine, whichever of them this process may use.
+fn processors() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/stat").context("cannot read the machine's CPU times")?;
+    Ok(stat.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count() as f64)
 }
 
 fn memory(stage: &Stage) -> Result<Vec<Row>> {

@@ -71,6 +71,14 @@ impl Stage {
         })
     }
 
+    /// What `look` and the probe say at one moment: while both are read, `look` says the same.
+    pub(super) fn at_rest<T: PartialEq>(&self, what: &str, mut look: impl FnMut() -> Result<T>) -> Result<(T, Scrape)> {
+        eventually(what, PATIENCE, || {
+            let (before, scrape, after) = (look()?, self.scrape()?, look()?);
+            Ok((before == after).then_some((after, scrape)))
+        })
+    }
+
     /// Does something in the network namespace of the host.
     pub(super) fn on_host<T: Send>(&self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         in_network(&self.host, act)
@@ -176,6 +184,12 @@ impl Drop for Actor {
 /// What makes this program an actor of this run.
 fn argument(role: &str, watched: bool) -> String {
     format!("{ACTOR}={role}:{}:{}", if watched { "watched" } else { "unseen" }, std::process::id())
+}
+
+/// The sum of something in nanoseconds over the threads of a process.
+pub(super) fn sum_of_threads(process: u32, of: impl Fn(&procfs::process::Task) -> u64) -> Result<Duration> {
+    let threads = procfs::process::Process::new(process.try_into()?)?.tasks()?;
+    Ok(Duration::from_nanos(threads.flatten().map(|thread| of(&thread)).sum()))
 }
 
 /// How much a metric grew between two scrapes; nothing if the later one does not have it.
