@@ -34,8 +34,11 @@ fn enter(context: &TracePointContext, operation: u32) -> Option<()> {
     let inode = if file == Address(0) { file } else { file.follow(set!(OFFSETS.file_inode)) };
     let (ino, dev) = if inode == Address(0) { (0, 0) } else { (inode.read(set!(OFFSETS.inode_number)), device(inode)) };
     let call = FsyncCall { start_ns: now(), ino, dev, operation };
-    if FSYNC_CALLS.insert(tid, call, 0).is_err() {
-        lose(lost::FSYNC);
+    match FSYNC_CALLS.get_ptr_mut(tid) {
+        // SAFETY: what the map returns is its value, which lives until the program ends, and is this thread's.
+        Some(place) => unsafe { *place = call },
+        None if FSYNC_CALLS.insert(tid, call, 0).is_err() => lose(lost::FSYNC),
+        None => {}
     }
     Some(())
 }
@@ -49,15 +52,14 @@ fn fsync_exit(_context: TracePointContext) -> u32 {
 #[inline(always)]
 fn exit() -> Option<()> {
     let (tgid, tid) = current();
-    let Some(call) = FSYNC_CALLS.get_ptr(tid) else {
+    // SAFETY: as above.
+    let call = FSYNC_CALLS.get_ptr_mut(tid).map(|call| unsafe { core::mem::take(&mut *call) });
+    let Some(FsyncCall { start_ns, ino, dev, operation }) = call.filter(|call| call.start_ns != 0) else {
         // The kernel does not run a program of this kind while another one runs, so a beginning may be missed.
         watched(tgid)?;
         lose(lost::FSYNC);
         return None;
     };
-    // SAFETY: what the map returns is its value, which lives until the program ends.
-    let FsyncCall { start_ns, ino, dev, operation } = unsafe { *call };
-    let _was_there = FSYNC_CALLS.remove(tid).is_ok();
     let duration_ns = now().saturating_sub(start_ns);
     match histogram(&FSYNC_PROCESSES, &FsyncKey { tgid, operation }) {
         Some(histogram) => record(histogram, duration_ns),

@@ -260,7 +260,7 @@ pub struct FsyncKey {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FsyncCall {
-    /// When it began.
+    /// When it began; 0 if it has ended.
     pub start_ns: u64,
     /// Inode.
     pub ino: u64,

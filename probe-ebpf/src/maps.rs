@@ -31,7 +31,7 @@ pub(crate) static MORE_REQUESTS: HashMap<u64, Request> = HashMap::with_max_entri
 #[map]
 pub(crate) static DISKS: HashMap<DiskKey, DiskTimes> = HashMap::with_max_entries(1, 0);
 
-/// Calls under way, by thread.
+/// The call that each thread is in, or was.
 #[map]
 pub(crate) static FSYNC_CALLS: LruHashMap<u32, FsyncCall> = LruHashMap::with_max_entries(1, 0);
 /// By process.
