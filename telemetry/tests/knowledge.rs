@@ -12,6 +12,8 @@ use kafkascope_telemetry::{CloseReason, Settings, Snapshot};
 use scene::groups::{COMMIT, Client, FETCH, POLL, Poll, commit_body, rounds, value};
 use scene::{SECOND, Scene, topic};
 
+const OUT_OF_RANGE: i16 = 1;
+
 fn transaction(producer_epoch: i16) -> Transaction<'static> {
     Transaction { transactional_id: b"tx", producer_id: 9, producer_epoch }
 }
@@ -246,12 +248,25 @@ fn records_that_a_consumer_goes_past_are_skipped() {
 }
 
 #[test]
-fn an_offset_out_of_range_breaks_the_continuity() {
+fn records_that_are_deleted_before_a_consumer_comes_are_skipped() {
     let mut scene = Scene::new(Settings::default());
     let mut consumer = scene.connect("c1");
-    consumer.poll(&mut scene, Poll { offset: Some(10), session_epoch: 0, error: 1, ..POLL });
-    consumer.poll(&mut scene, Poll { offset: Some(500), high: 1_000, ..POLL });
-    assert_eq!(value(&rounds(&mut scene, 7), Metric::SkippedRecords), None);
+    consumer.poll(&mut scene, Poll { offset: Some(10), session_epoch: 0, error: OUT_OF_RANGE, ..POLL });
+    consumer.poll(&mut scene, Poll { offset: Some(500), high: 1_000, given: Some((500, 600)), ..POLL });
+    consumer.poll(&mut scene, Poll { offset: Some(600), error: OUT_OF_RANGE, ..POLL });
+    consumer.poll(&mut scene, Poll { offset: Some(700), high: 1_000, ..POLL });
+    assert_eq!(value(&rounds(&mut scene, 7), Metric::SkippedRecords), Some(590));
+}
+
+#[test]
+fn an_offset_out_of_range_that_is_0_or_past_the_end_skips_nothing() {
+    for asked in [0, 900] {
+        let mut scene = Scene::new(Settings::default());
+        let mut consumer = scene.connect("c1");
+        consumer.poll(&mut scene, Poll { offset: Some(asked), session_epoch: 0, error: OUT_OF_RANGE, ..POLL });
+        consumer.poll(&mut scene, Poll { offset: Some(500), high: 500, ..POLL });
+        assert_eq!(value(&rounds(&mut scene, 7), Metric::SkippedRecords), None);
+    }
 }
 
 #[test]

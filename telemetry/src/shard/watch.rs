@@ -239,9 +239,12 @@ impl Watches {
         }
     }
 
-    /// What the client asked for does not exist: it goes on wherever it likes.
+    /// What the client asked for does not exist, or was deleted before it came: it goes on wherever it likes, and has gone
+    /// past what lies between. Who asks for 0 may only want the beginning, wherever that is.
     pub(crate) fn out_of_range(&mut self, watch: u32) {
-        if let Some(watch) = self.rows.get_mut(watch as usize) {
+        if let Some(watch) = self.rows.get_mut(watch as usize)
+            && watch.next == 0
+        {
             watch.next = NONE;
         }
     }

@@ -14,6 +14,7 @@ use kafkascope_tests::port::Port;
 use kafkascope_tests::proxy::{Proxy, ProxySpec};
 use kafkascope_tests::testbed::Need;
 use libtest_mimic::Trial;
+use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use serde_json::Value;
@@ -56,6 +57,11 @@ pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
     for version in Version::ALL {
         let (stages, name) = (stages.clone(), format!("kafka_{version}::groups::what_is_deleted_leaves_nothing"));
         trials.push(trial(name, &[Need::Kafka], move || stages.on(version, deleted)));
+    }
+    for version in Version::ALL {
+        let (stages, name) =
+            (stages.clone(), format!("kafka_{version}::groups::what_is_deleted_before_it_is_read_is_skipped"));
+        trials.push(trial(name, &[Need::Kafka], move || stages.on(version, too_late)));
     }
     for version in Version::ALL {
         let (stages, name) =
@@ -126,6 +132,56 @@ fn deleted(stage: &mut Stage) -> Result<()> {
     is("kafka_consumer_group_offset_sum", groups[2], 0)?;
     tell("org.apache.kafka.tools.TopicCommand", &["--delete", "--topic", TOPIC])?;
     gone(&[("topic", TOPIC)])
+}
+
+/// A consumer comes back when what comes next has been deleted, as by the topic's retention.
+fn too_late(stage: &mut Stage) -> Result<()> {
+    const TOPIC: &str = "too-late";
+    const ROUND: i64 = 50;
+    const DELETED: i64 = 80;
+    let Stage { cluster, proxy, .. } = stage;
+    cluster.create_topic(TOPIC, 1, 3)?;
+    let mut configuration = client(&cluster.front(), TOPIC);
+    configuration.set("group.id", TOPIC).set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
+    let producer: BaseProducer = client(&cluster.front(), TOPIC).create()?;
+    let round = |read: i64| -> Result<i64> {
+        let consumer: BaseConsumer = configuration.create()?;
+        consumer.subscribe(&[TOPIC])?;
+        let (mut first, mut count) = (None, 0);
+        eventually("all records", PATIENCE, || {
+            if let Some(record) = consumer.poll(Duration::from_millis(100)).transpose()? {
+                count += 1;
+                first.get_or_insert(record.offset());
+            }
+            Ok((count == read).then_some(()))
+        })?;
+        consumer.commit_consumer_state(CommitMode::Sync)?;
+        first.context("no record")
+    };
+    let produce = || -> Result<()> {
+        for _ in 0..ROUND {
+            producer.send(BaseRecord::<(), [u8]>::to(TOPIC).payload(b"record")).map_err(|(error, _)| error)?;
+        }
+        Ok(producer.flush(PATIENCE)?)
+    };
+    produce()?;
+    ensure!(round(ROUND)? == 0, "it did not begin at the beginning");
+    // Its last fetch would be given what comes now.
+    let fetches = [("messaging_client_id", TOPIC), ("kafka_api", "FetchConsumer")];
+    becomes(&[proxy], "kafkascope_request_in_flight", &fetches, 0)?;
+    produce()?;
+    let file = cluster.folder().join("too-late.json");
+    let partition = format!(r#"{{"topic":"{TOPIC}","partition":0,"offset":{DELETED}}}"#);
+    std::fs::write(&file, format!(r#"{{"version":1,"partitions":[{partition}]}}"#))?;
+    let file = file.to_str().context("a folder's name")?;
+    cluster.administer("org.apache.kafka.tools.DeleteRecordsCommand", &["--offset-json-file", file], PATIENCE)?;
+    let first = round(2 * ROUND - DELETED)?;
+    ensure!(first == DELETED, "it goes on at {first}");
+    let of = [("messaging_client_id", TOPIC), ("messaging_destination_name", TOPIC)];
+    becomes(&[proxy], "kafkascope_consumer_skipped_records_total", &of, first - ROUND)?;
+    let error = [of[1], ("error_type", "OFFSET_OUT_OF_RANGE"), ("kafka_api", "FetchConsumer")];
+    ensure!(proxy.metrics()?.sum("kafkascope_partition_errors_total", &error) == Some(1.0), "not one refusal");
+    Ok(())
 }
 
 /// A consumer follows a partition from leader to leader, and is given all that there is on several connections.
