@@ -20,6 +20,7 @@
 
 pub(crate) mod cluster;
 mod delivery;
+mod departed;
 mod ends;
 pub mod fact;
 mod identity;

@@ -288,6 +288,27 @@ fn a_partition_that_was_anothers_in_between_is_not_skipped() {
 }
 
 #[test]
+fn a_member_that_died_is_none_once_its_group_goes_on_and_skips_nothing_when_it_comes_back() {
+    let mut scene = Scene::new(Settings::default());
+    let (mut dies, mut other) = (scene.connect("c1"), scene.connect("c2"));
+    dies.join(&mut scene, "g", "m1", 1, &[0]);
+    other.join(&mut scene, "g", "m2", 1, &[1]);
+    dies.poll(&mut scene, Poll { offset: Some(0), session_epoch: 0, high: 1_000, given: Some((0, 100)), ..POLL });
+    assert_eq!(value(&scene.collect(), Metric::GroupMembers), Some(2));
+    dies.recorder.close(&mut scene.shard, CloseReason::Client);
+    other.join(&mut scene, "g", "m2", 2, &[0, 1]);
+    assert_eq!(value(&scene.collect(), Metric::GroupMembers), Some(2), "it may be on its way");
+    assert_eq!(value(&rounds(&mut scene, 6), Metric::GroupMembers), Some(1));
+    let mut again = scene.connect("c1");
+    other.join(&mut scene, "g", "m2", 3, &[1]);
+    again.join(&mut scene, "g", "m3", 3, &[0]);
+    again.poll(&mut scene, Poll { offset: Some(400), session_epoch: 0, high: 1_000, ..POLL });
+    let snapshot = rounds(&mut scene, 7);
+    assert_eq!(value(&snapshot, Metric::GroupMembers), Some(2));
+    assert_eq!(value(&snapshot, Metric::SkippedRecords), None);
+}
+
+#[test]
 fn a_member_that_connects_again_goes_on_where_it_was() {
     let mut scene = Scene::new(Settings::default());
     let (mut first, mut coordinator) = (scene.connect("c1"), scene.connect("c1"));

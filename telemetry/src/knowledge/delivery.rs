@@ -12,7 +12,7 @@ impl State {
         let (from, from_at) = self.stopped(jump)?;
         let records = u64::try_from(jump.to.0.saturating_sub(from)).ok().filter(|records| *records > 0)?;
         let here = seats.iter().filter(|(name, _)| name.cluster == jump.of.cluster);
-        let since = here.clone().filter_map(|(_, seat)| seat.since(&jump.of.topic, jump.of.partition)).min();
+        let since = here.clone().filter_map(|(_, seat)| seat.since(&jump.of.topic, jump.of.partition)).max();
         let goes_on = match since {
             // It was another's in between.
             Some(since) => since <= from_at,
@@ -48,5 +48,43 @@ impl State {
         let given =
             read.filter(|(_, seen)| now.saturating_sub(*seen) <= 3 * READING).map(|(position, _)| position.next);
         Some(commit.offset > given.max()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::knowledge::fact::{Assigned, ClientName, Fact, Member, PartitionName, Protocol};
+    use crate::{Dictionary, Settings};
+
+    #[test]
+    fn what_was_anothers_between_two_lives_of_a_member_is_not_skipped() {
+        let dictionary = Dictionary::new(Settings::default());
+        let client = ClientName { id: "c".into(), address: "".into() };
+        let of = PartitionName { cluster: "".into(), topic: "t".into(), partition: 0 };
+        let life = |member: &str, at| {
+            Fact::Member(Member {
+                cluster: "".into(),
+                group: "g".into(),
+                member: member.into(),
+                instance: None,
+                client: client.clone(),
+                protocol: Protocol::Consumer,
+                generation: 1,
+                assigned: Some(vec![Assigned { topic: "t".into(), partitions: vec![0] }]),
+                left: false,
+                at,
+            })
+        };
+        let skipped = |lives: &[(&str, u64)]| {
+            let mut state = State::new();
+            lives.iter().for_each(|(member, at)| state.learn(OWN, life(member, *at), &dictionary, 100));
+            let seats = state.seats_by_client(100);
+            let jump =
+                Jump { of: of.clone(), client: client.clone(), connection: 1, from: Some((10, 40)), to: (25, 60) };
+            state.skipped(&jump, &seats[&client]).is_some()
+        };
+        assert!(skipped(&[("first", 30)]));
+        assert!(!skipped(&[("first", 30), ("second", 50)]));
     }
 }

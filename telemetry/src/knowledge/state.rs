@@ -72,7 +72,7 @@ pub(crate) const BROKER_LIFE: u64 = 900 * SECOND;
 const GROUPS: usize = 10_000;
 
 /// What can be judged only when all that belongs to it has been heard, other proxies' facts included: 5 s.
-const JUDGED_AFTER: u64 = 5 * SECOND;
+pub(super) const JUDGED_AFTER: u64 = 5 * SECOND;
 /// What waits for judgement.
 const WAITING: usize = 65_536;
 
@@ -420,6 +420,7 @@ impl State {
     /// Judges what has waited long enough, and forgets what is not true any more.
     pub(crate) fn settle(&mut self, now: Timestamp) {
         let now = now.0;
+        self.unseat(now);
         let mut skipped = Vec::new();
         let seats = if self.jumps.is_empty() { HashMap::new() } else { self.seats_by_client(now) };
         for (jump, _) in self.jumps.iter().take_while(|(_, told)| now.saturating_sub(*told) >= JUDGED_AFTER) {

@@ -103,6 +103,11 @@ impl<K: Hash + Eq + Clone, V> Store<K, V> {
         self.map.get_key_value(key).map(|(key, known)| (key, known.as_slice()))
     }
 
+    /// What is told of `key`.
+    pub(crate) fn get_mut(&mut self, key: &K) -> &mut [Known<V>] {
+        self.map.get_mut(key).map_or(&mut [], Vec::as_mut_slice)
+    }
+
     /// All keys, and what is told of each; never nothing.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &[Known<V>])> {
         self.map.iter().map(|(key, known)| (key, known.as_slice()))
