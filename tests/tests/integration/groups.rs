@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use kafkascope_tests::groups::{Clients, Stations};
 use kafkascope_tests::http;
 use kafkascope_tests::kafka::{Cluster, ClusterSpec, Version};
 use kafkascope_tests::port::Port;
+use kafkascope_tests::process::Process;
 use kafkascope_tests::proxy::{Proxy, ProxySpec};
 use kafkascope_tests::testbed::Need;
 use libtest_mimic::Trial;
@@ -67,6 +69,11 @@ pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
         let (stages, name) =
             (stages.clone(), format!("kafka_{version}::groups::a_leader_that_moves_and_returns_skips_nothing"));
         trials.push(trial(name, &[Need::Kafka], move || stages.on(version, moved)));
+    }
+    for version in Version::ALL {
+        let stages = stages.clone();
+        let name = format!("kafka_{version}::groups::a_member_that_dies_is_none_when_its_group_has_gone_on");
+        trials.push(trial(name, &[Need::Kafka, Need::Kcat], move || stages.on(version, dies)));
     }
     trials.push(trial("groups::a_proxy_for_each_broker_knows_what_one_for_all_does", &[Need::Kafka], || {
         a_proxy_for_each_broker()
@@ -181,6 +188,45 @@ fn too_late(stage: &mut Stage) -> Result<()> {
     becomes(&[proxy], "kafkascope_consumer_skipped_records_total", &of, first - ROUND)?;
     let error = [of[1], ("error_type", "OFFSET_OUT_OF_RANGE"), ("kafka_api", "FetchConsumer")];
     ensure!(proxy.metrics()?.sum("kafkascope_partition_errors_total", &error) == Some(1.0), "not one refusal");
+    Ok(())
+}
+
+/// A member is killed: nobody says so on the wire.
+fn dies(stage: &mut Stage) -> Result<()> {
+    const GROUP: &str = "dies";
+    let Stage { cluster, proxy, .. } = stage;
+    cluster.create_topic(GROUP, 2, 3)?;
+    let front = cluster.front();
+    let mut configuration = client(&front, "stays");
+    let times = [("session.timeout.ms", "6000"), ("heartbeat.interval.ms", "1000")];
+    times.iter().for_each(|(key, value)| _ = configuration.set(*key, *value));
+    let stays: BaseConsumer = configuration.set("group.id", GROUP).create()?;
+    stays.subscribe(&[GROUP])?;
+    let mut command = Command::new("kcat");
+    command.args(["-G", GROUP, "-b", &front, "-q"]);
+    command.args(times.iter().flat_map(|(key, value)| ["-X".to_owned(), format!("{key}={value}")])).arg(GROUP);
+    let mut dies = Process::start("kcat", &command, &cluster.folder().join("dies.log"))?;
+    let come_to = |wanted: f64| {
+        eventually(&format!("{wanted} members"), PATIENCE, || {
+            _ = stays.poll(Duration::from_millis(100)).transpose()?;
+            let members = proxy.metrics()?.sum("kafka_consumer_group_members", &[("group", GROUP)]);
+            Ok((members == Some(wanted)).then_some(()))
+        })
+    };
+    come_to(2.0).with_context(|| dies.output())?;
+    dies.kill()?;
+    eventually("all partitions to be the other's", PATIENCE, || {
+        _ = stays.poll(Duration::from_millis(100)).transpose()?;
+        Ok((stays.assignment()?.count() == 2).then_some(()))
+    })?;
+    let alone = Instant::now();
+    come_to(1.0)?;
+    // It would be a member for a minute, had the group not gone on.
+    ensure!(alone.elapsed() < Duration::from_secs(30), "a member for {:?} more", alone.elapsed());
+    let tool = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
+    let said = cluster.administer(tool, &["--describe", "--members", "--group", GROUP], PATIENCE)?;
+    let members = said.lines().filter(|line| line.split_whitespace().next() == Some(GROUP)).count();
+    ensure!(members == 1, "{said}");
     Ok(())
 }
 
