@@ -157,10 +157,12 @@ impl Talk {
 }
 
 /// Does it while segments are lost.
-fn lossy(talk: impl FnOnce() -> Result<u64>) -> Result<u64> {
+fn lossy(talk: impl Fn() -> Result<u64>) -> Result<u64> {
     let before = retransmitted()?;
     run(Command::new("nft").args(["-f", "-"]), LOSS)?;
-    let outcome = talk();
+    // Older kernels send few segments, and large ones: by chance none of them is lost.
+    let talk = |_| if retransmitted()? == before { talk().map(drop) } else { Ok(()) };
+    let outcome = (0..10).try_for_each(talk);
     run(Command::new("nft").args(["delete", "table", "ip", "trial"]), "")?;
     outcome?;
     Ok(settled()? - before)
