@@ -47,6 +47,9 @@ const MORE: i64 = 40;
 const SOUGHT_OVER: u64 = 20;
 const AHEAD: i64 = 5;
 
+/// A trial with brokers of either line.
+type OnStage = fn(&mut Stage) -> Result<()>;
+
 pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for version in Version::ALL {
@@ -56,24 +59,17 @@ pub(crate) fn trials(stages: &Arc<Stages>) -> Vec<Trial> {
             trials.push(trial(name, &[Need::Kafka], move || stages.on(version, |stage| one_proxy(stage, protocol))));
         }
     }
-    for version in Version::ALL {
-        let (stages, name) = (stages.clone(), format!("kafka_{version}::groups::what_is_deleted_leaves_nothing"));
-        trials.push(trial(name, &[Need::Kafka], move || stages.on(version, deleted)));
-    }
-    for version in Version::ALL {
-        let (stages, name) =
-            (stages.clone(), format!("kafka_{version}::groups::what_is_deleted_before_it_is_read_is_skipped"));
-        trials.push(trial(name, &[Need::Kafka], move || stages.on(version, too_late)));
-    }
-    for version in Version::ALL {
-        let (stages, name) =
-            (stages.clone(), format!("kafka_{version}::groups::a_leader_that_moves_and_returns_skips_nothing"));
-        trials.push(trial(name, &[Need::Kafka], move || stages.on(version, moved)));
-    }
-    for version in Version::ALL {
-        let stages = stages.clone();
-        let name = format!("kafka_{version}::groups::a_member_that_dies_is_none_when_its_group_has_gone_on");
-        trials.push(trial(name, &[Need::Kafka, Need::Kcat], move || stages.on(version, dies)));
+    let others: [(&str, &[Need], OnStage); 4] = [
+        ("what_is_deleted_leaves_nothing", &[Need::Kafka], deleted),
+        ("what_is_deleted_before_it_is_read_is_skipped", &[Need::Kafka], too_late),
+        ("a_leader_that_moves_and_returns_skips_nothing", &[Need::Kafka], moved),
+        ("a_member_that_dies_is_none_when_its_group_has_gone_on", &[Need::Kafka, Need::Kcat], dies),
+    ];
+    for (name, needs, run) in others {
+        for version in Version::ALL {
+            let (stages, name) = (stages.clone(), format!("kafka_{version}::groups::{name}"));
+            trials.push(trial(name, needs, move || stages.on(version, run)));
+        }
     }
     trials.push(trial("groups::a_proxy_for_each_broker_knows_what_one_for_all_does", &[Need::Kafka], || {
         a_proxy_for_each_broker()
@@ -177,11 +173,8 @@ fn too_late(stage: &mut Stage) -> Result<()> {
     let fetches = [("messaging_client_id", TOPIC), ("kafka_api", "FetchConsumer")];
     becomes(&[proxy], "kafkascope_request_in_flight", &fetches, 0)?;
     produce()?;
-    let file = cluster.folder().join("too-late.json");
-    let partition = format!(r#"{{"topic":"{TOPIC}","partition":0,"offset":{DELETED}}}"#);
-    std::fs::write(&file, format!(r#"{{"version":1,"partitions":[{partition}]}}"#))?;
-    let file = file.to_str().context("a folder's name")?;
-    cluster.administer("org.apache.kafka.tools.DeleteRecordsCommand", &["--offset-json-file", file], PATIENCE)?;
+    let file = file_for_tool(cluster, TOPIC, &format!(r#""offset":{DELETED}"#))?;
+    cluster.administer("org.apache.kafka.tools.DeleteRecordsCommand", &["--offset-json-file", &file], PATIENCE)?;
     let first = round(2 * ROUND - DELETED)?;
     ensure!(first == DELETED, "it goes on at {first}");
     let of = [("messaging_client_id", TOPIC), ("messaging_destination_name", TOPIC)];
@@ -244,12 +237,9 @@ fn moved(stage: &mut Stage) -> Result<()> {
     let producer: BaseProducer = client(&cluster.front(), TOPIC).create()?;
     let mut read = 0;
     for (round, leader) in (1..).zip(["1,2", "2,1", "1,2", "2,1"]) {
-        let file = cluster.folder().join("moved.json");
-        let partition = format!(r#"{{"topic":"{TOPIC}","partition":0,"replicas":[{leader}]}}"#);
-        std::fs::write(&file, format!(r#"{{"version":1,"partitions":[{partition}]}}"#))?;
-        let file = file.to_str().context("a folder's name")?;
+        let file = file_for_tool(cluster, TOPIC, &format!(r#""replicas":[{leader}]"#))?;
         let class = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
-        tell(class, &["--execute", "--reassignment-json-file", file])?;
+        tell(class, &["--execute", "--reassignment-json-file", &file])?;
         let class = "org.apache.kafka.tools.LeaderElectionCommand";
         tell(class, &["--election-type", "preferred", "--topic", TOPIC, "--partition", "0"])?;
         for _ in 0..RECORDS {
@@ -280,6 +270,13 @@ fn moved(stage: &mut Stage) -> Result<()> {
     let consumed = scrape.sum("kafkascope_consumed_messages_total", &of);
     ensure!(consumed == Some((4 * RECORDS) as f64), "{consumed:?} messages");
     Ok(())
+}
+
+/// What one of Kafka's tools is to do with the only partition of a topic, as it wants to read it.
+fn file_for_tool(cluster: &Cluster, topic: &str, what: &str) -> Result<String> {
+    let file = cluster.folder().join(format!("{topic}.json"));
+    std::fs::write(&file, format!(r#"{{"version":1,"partitions":[{{"topic":"{topic}","partition":0,{what}}}]}}"#))?;
+    Ok(file.to_str().context("a folder's name")?.to_owned())
 }
 
 fn a_proxy_for_each_broker() -> Result<()> {
